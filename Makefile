@@ -1,0 +1,43 @@
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := run
+.PHONY: run demo test check format lock clean help
+
+run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
+	@python -m tools.run
+
+demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
+	@python -m tools.demo
+
+test: .venv/ready-dev ## run all tests
+	@python -m pytest
+
+check: .venv/ready-dev ## formatting, lint, types
+	@ruff format --check .
+	@ruff check .
+	@mypy
+
+format: .venv/ready-dev ## format the code, and mend what lint can
+	@ruff format .
+	@ruff check --fix .
+
+lock: .venv/ready-dev ## lock the newest versions that requirements*.in allow
+	@for name in requirements requirements-dev; do \
+	    uv pip compile --quiet --upgrade --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
+	        --no-emit-index-url --custom-compile-command "make lock" $$name.in -o $$name.txt; \
+	done
+
+clean: ## delete .venv and build; data, models and reports stay
+	rm -rf .venv build
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/ready: requirements.txt
+	@sh tools/setup.sh requirements.txt
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt .venv/ready
+	@sh tools/setup.sh requirements-dev.txt
+	@touch $@

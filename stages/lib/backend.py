@@ -1,0 +1,57 @@
+"""TensorFlow and Keras, set so that the same program gives the same bits: the only module that imports TensorFlow.
+
+All of it must be set before TensorFlow is imported, so import `keras` and `tf` from here. The settings are the
+project's, whatever the user's environment says: they are part of the result.
+"""
+
+import os
+import platform
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.lib.params import Params
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; changes no result
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU adds in another order
+
+XLA_FLAGS = {
+    # Without it, exp and log are those of the platform's own library.
+    "xla_cpu_enable_platform_dependent_math": "false",
+    # Without it, a processor with AVX-512 sums 16 numbers at a time where one with AVX2 sums 8.
+    "xla_cpu_max_isa": "AVX2",
+}
+if platform.machine() == "x86_64":
+    os.environ["XLA_FLAGS"] = " ".join(f"--{name}={value}" for name, value in XLA_FLAGS.items())
+    # The same for oneDNN, which multiplies matrices outside of XLA.
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+    # Without it, oneDNN replaces single operations by ones that round otherwise on each kind of processor.
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+else:
+    os.environ.pop("XLA_FLAGS", None)
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+# A user's ~/.keras/keras.json may say otherwise.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+
+__all__ = ["ComputeParams", "keras", "tf", "use_threads"]
+
+
+class ComputeParams(Params):
+    """What of the machine is part of the result."""
+
+    section = "compute"
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+def use_threads(threads: int) -> None:
+    """Compute with this many threads; call it before anything is computed.
+
+    Long sums are split among the threads, so another number gives other last bits. With fewer cores than threads the
+    split, and the result, stay the same.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)

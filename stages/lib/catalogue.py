@@ -1,0 +1,79 @@
+"""The catalogue of data sets, read from datasets.yaml: sources, checksums and class names."""
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from stages.lib.errors import UserError
+from stages.lib.params import Params
+from stages.lib.paths import DATASETS, relative
+
+FILES = (
+    "train-images-idx3-ubyte.gz",
+    "train-labels-idx1-ubyte.gz",
+    "t10k-images-idx3-ubyte.gz",
+    "t10k-labels-idx1-ubyte.gz",
+)
+
+
+class DownloadParams(Params):
+    """Which data set the pipeline runs on."""
+
+    section = "download"
+    dataset: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
+class Published(BaseModel):
+    """A file as published: what its bytes must be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    size: int = Field(gt=0)
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+    def matches(self, path: Path) -> bool:
+        """Whether a file on disk has the published bytes."""
+        if not path.is_file() or path.stat().st_size != self.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+
+
+class Dataset(BaseModel):
+    """An entry of the catalogue."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str
+    mirrors: list[str]
+    files: dict[str, Published]
+    classes: Annotated[list[str], Field(min_length=2, max_length=256)]
+
+    @model_validator(mode="after")
+    def _four_files(self) -> "Dataset":
+        if set(self.files) != set(FILES):
+            raise ValueError(f"files should be exactly {', '.join(FILES)}")
+        return self
+
+
+def find_dataset(name: str) -> Dataset:
+    """Look a data set up.
+
+    Raises:
+        UserError: the catalogue has no such entry, or the entry is not as it should be.
+    """
+    where = relative(DATASETS)
+    try:
+        catalogue = yaml.safe_load(DATASETS.read_text(encoding="utf-8"))
+        if name not in catalogue:
+            raise UserError(f"params.yaml: download.dataset is '{name}', but {where} has only {', '.join(catalogue)}")
+        return Dataset.model_validate(catalogue[name])
+    except FileNotFoundError:
+        raise UserError(f"{where} is missing; restore it with `git checkout {where}`") from None
+    except (yaml.YAMLError, TypeError) as error:
+        raise UserError(f"{where} is no valid catalogue: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, (name, *problem["loc"])))
+        raise UserError(f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}") from None

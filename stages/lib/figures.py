@@ -1,0 +1,146 @@
+"""The figures, drawn from arrays: made to be read at a glance, and the same bytes for the same numbers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stages.lib.files import new_file
+
+# Colours that stay apart for colour-blind people (Okabe and Ito 2008).
+BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#6b6b6b"
+
+matplotlib.rcdefaults()  # not a user's matplotlibrc: it would change the bytes
+matplotlib.rcParams.update(
+    {
+        "figure.dpi": 120,
+        "savefig.dpi": 120,
+        "font.size": 10,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": GREY,
+        "axes.labelcolor": GREY,
+        "xtick.color": GREY,
+        "ytick.color": GREY,
+        "axes.grid": True,
+        "grid.color": "#e4e4e4",
+        "legend.frameon": False,
+        "figure.titlesize": 12,
+        "figure.titleweight": "bold",
+    }
+)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Save as PNG, without the version of matplotlib in its metadata."""
+    with new_file(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def draw_curves(history: dict[str, np.ndarray], title: str, validated_on: str) -> Figure:
+    """Accuracy and loss of each epoch, training against validation.
+
+    Args:
+        history: arrays of shape (epochs,): epoch, loss, accuracy, val_loss, val_accuracy.
+        title: name of the data set.
+        validated_on: which images the validation figures are of.
+    """
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    for axes, measure in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
+        for name, column, colour, marker in (
+            ("training", measure, BLUE, "o"),
+            (f"validation ({validated_on})", f"val_{measure}", ORANGE, "s"),
+        ):
+            values = history[column]
+            label = f"{name}: {values[-1]:.4f}"
+            axes.plot(
+                history["epoch"],
+                values,
+                color=colour,
+                marker=marker,
+                markersize=4,
+                markevery=_every(values),
+                label=label,
+            )
+        axes.set_title(f"{title}: {measure}")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(loc="best")
+    return figure
+
+
+def draw_confusion_matrix(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """How often each class was taken for each.
+
+    Args:
+        counts: integers (classes, classes), true class by row, predicted class by column.
+        classes: the name of each.
+        title: name of the data set.
+    """
+    size = len(classes)
+    total, wrong = counts.sum(), counts.sum() - np.trace(counts)
+    # Errors and hits each have a scale: on one scale, the few errors would all look like nothing.
+    diagonal = np.eye(size, dtype=bool)
+    recall = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
+    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.where(diagonal, recall[:, None], np.nan), cmap="Blues", vmin=0, vmax=1.6)
+    axes.imshow(
+        np.where(diagonal | (counts == 0), np.nan, counts),
+        cmap="Oranges",
+        vmin=0,
+        vmax=max(1, 1.5 * counts[~diagonal].max()),
+    )
+    if size <= 30:  # more would not be legible
+        for row, column in np.ndindex(size, size):
+            count = counts[row, column]
+            axes.text(
+                column, row, f"{count:,}", ha="center", va="center", color="black" if count else "#c8c8c8", fontsize=9
+            )
+    axes.set_title(f"{title}: {wrong:,} errors in {total:,} test images")
+    turned = max(map(len, classes)) > 3
+    axes.set_xticks(range(size), classes, rotation=45 if turned else 0, ha="right" if turned else "center")
+    axes.set_yticks(range(size), [f"{name}" for name in classes])
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.tick_params(length=0)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    for row, share in enumerate(recall):
+        axes.text(size - 0.4, row, f"{share:.1%}", va="center", color=GREY, fontsize=9)
+    axes.text(size - 0.4, -0.6, "recall", va="bottom", color=GREY, fontsize=9)
+    return figure
+
+
+def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[bool], title: str) -> Figure:
+    """Images in a grid, each with a caption; that of a wrong prediction is bold and red.
+
+    Args:
+        images: float (n, height, width), 0 to 1.
+        captions: n texts.
+        wrong: n truth values.
+        title: over all of them.
+    """
+    columns = min(max(len(images), 3), 5)
+    rows = max(1, -(-len(images) // columns))
+    figure = Figure(figsize=(1.75 * columns + 0.4, 2.15 * rows + 0.5), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, image, caption, is_wrong in zip(grid, images, captions, wrong, strict=False):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+        weight, colour = ("bold", RED) if is_wrong else ("normal", "black")
+        axes.set_title(caption, fontsize=9, fontweight=weight, color=colour, loc="center")
+    return figure
+
+
+def _every(values: np.ndarray) -> int:
+    """Mark about 20 points of a curve, however many it has."""
+    return max(1, len(values) // 20)

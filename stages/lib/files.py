@@ -1,0 +1,98 @@
+"""Reading and writing artefacts: whole or not at all, and the same bytes for the same content."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.errors import UserError
+from stages.lib.paths import relative
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes `path` when the block ends well, and is deleted when it does not."""
+    partial = path.with_name(f".partial-{path.name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a failed write, as on a full disk, does not say of which file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, indented, keys in the order given."""
+    with new_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, lines ended by a line feed."""
+    with new_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing or is no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise UserError(f"{relative(path)} is no JSON ({error}); run `dvc repro` to make it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{relative(path)} holds no JSON object; run `dvc repro` to make it again")
+    return content
+
+
+def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
+    """Map a .npy file into memory, so that only the parts that are used are read.
+
+    Args:
+        path: the file.
+        dtype: the element type it must have.
+        shape: the shape it must have; None stands for any size.
+
+    Returns:
+        The array, copy-on-write: changing it does not change the file.
+
+    Raises:
+        UserError: the file is missing, corrupt, or of another type or shape.
+    """
+    try:
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (ValueError, EOFError) as error:
+        raise UserError(
+            f"{relative(path)} is no readable .npy file ({error}); run `dvc repro` to make it again"
+        ) from None
+    fits = len(array.shape) == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        wanted = f"{np.dtype(dtype)} ({', '.join('n' if size is None else str(size) for size in shape)})"
+        raise UserError(
+            f"{relative(path)} is {array.dtype} {array.shape}, expected {wanted}: "
+            "it comes from another data set or another run; run `dvc repro`"
+        )
+    return array
+
+
+def missing(path: Path) -> UserError:
+    """The error for an input that is not there."""
+    return UserError(f"{relative(path)} is missing; run `dvc repro`, which runs the stage that writes it")

@@ -1,0 +1,131 @@
+"""The feed-forward network: built from parameters, run compiled, saved to the same bytes."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.lib.backend import keras, tf
+from stages.lib.errors import UserError
+from stages.lib.files import missing, new_file
+from stages.lib.paths import relative
+
+PREDICT_BATCH = 1000  # images a call; one shape, so that it is compiled once
+
+
+def build_network(
+    pixels: int, hidden_units: list[int], classes: int, *, activation: str, seed: int, name: str
+) -> keras.Sequential:
+    """Build a dense network with softmax output; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero.
+
+    Args:
+        pixels: size of the input, a flattened image.
+        hidden_units: units of each hidden layer, input side first.
+        classes: size of the output.
+        activation: of the hidden layers.
+        seed: decides the initial weights.
+        name: of the network; the pipeline uses it to tell which data set a model is for.
+    """
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(units, activation, name=f"hidden_{n}") for n, units in enumerate(hidden_units, 1)]
+    output = keras.layers.Dense(classes, "softmax", name="probabilities")
+    return keras.Sequential([keras.Input((pixels,), name="pixels"), *layers, output], name=name)
+
+
+def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
+    """The negative log of the probability given to the true class, float32 (n,), in nats."""
+    return keras.ops.sparse_categorical_crossentropy(labels, probabilities)
+
+
+class Predictor:
+    """A network compiled by XLA for prediction: the same bits on every processor, which plain calls do not give."""
+
+    def __init__(self, network: keras.Model) -> None:
+        """Wrap a network; it is compiled at the first call, and follows the network's weights."""
+
+        @tf.function(jit_compile=True)
+        def run(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            probabilities = network(images, training=False)
+            return probabilities, cross_entropy(labels, probabilities)
+
+        self._run = run
+        self._classes = network.output_shape[-1]
+
+    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Predict.
+
+        Args:
+            images: float32 (n, pixels), 0 to 1.
+            labels: integers (n,), the true classes.
+
+        Returns:
+            Probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
+        """
+        probabilities = np.empty((len(images), self._classes), np.float32)
+        losses = np.empty(len(images), np.float32)
+        batch_images = np.zeros((PREDICT_BATCH, images.shape[1]), np.float32)
+        batch_labels = np.zeros(PREDICT_BATCH, np.int32)
+        for start in range(0, len(images), PREDICT_BATCH):
+            rows = slice(start, min(start + PREDICT_BATCH, len(images)))
+            size = rows.stop - rows.start
+            batch_images[:size], batch_labels[:size] = images[rows], labels[rows]
+            batch = self._run(tf.constant(batch_images), tf.constant(batch_labels))
+            probabilities[rows], losses[rows] = (part.numpy()[:size] for part in batch)
+        return probabilities, losses
+
+
+def save_network(network: keras.Model, path: Path) -> None:
+    """Save in Keras's format, with the same bytes for the same network.
+
+    Keras writes the date, the zip entries' times and memory addresses (`shared_object_id`) into the file; here the
+    first two are fixed, and the last left out, which only matters for layers that share an object.
+    """
+    with new_file(path) as partial:
+        saved = partial.with_name(f"{partial.name}.keras")
+        try:
+            network.save(saved)
+            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
+                for name in sorted(source.namelist()):
+                    content = source.read(name)
+                    if name.endswith(".json"):
+                        content = json.dumps(_stable(json.loads(content)), sort_keys=True, indent=1).encode()
+                    target.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+        finally:
+            saved.unlink(missing_ok=True)
+
+
+def _stable(value: Any) -> Any:
+    """A copy of JSON content without what differs between two savings of the same network."""
+    if isinstance(value, list):
+        return [_stable(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            key: "1980-01-01@00:00:00" if key == "date_saved" else _stable(item)
+            for key, item in value.items()
+            if key != "shared_object_id"
+        }
+    return value
+
+
+def load_network(path: Path, *, pixels: int, classes: int, name: str) -> keras.Model:
+    """Load a saved network, in Keras's safe mode (no code in the file is run), and check that it fits the data.
+
+    Raises:
+        UserError: the file is missing, damaged, or of a network for other data.
+    """
+    if not path.exists():
+        raise missing(path)
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{relative(path)} is no model that can be loaded ({reason}); run `dvc repro`") from None
+    if network.name != name or network.input_shape != (None, pixels) or network.output_shape != (None, classes):
+        raise UserError(
+            f"{relative(path)} is a network for '{network.name}', {network.input_shape[-1]} pixels, "
+            f"{network.output_shape[-1]} classes; the data is '{name}', {pixels} pixels, {classes} classes: "
+            "run `dvc repro`"
+        )
+    return network

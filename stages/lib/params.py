@@ -1,0 +1,84 @@
+"""Reading params.yaml: each section as a typed class, with errors that name the key, the value and the remedy."""
+
+import difflib
+import re
+import reprlib
+from typing import Any, ClassVar, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stages.lib.errors import UserError
+from stages.lib.paths import PARAMS, relative
+
+SECTIONS = ("download", "preprocess", "train", "plot", "compute")
+
+
+class Params(BaseModel):
+    """A section of params.yaml. A subclass gives each key its type and range."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    section: ClassVar[str]
+
+
+Section = TypeVar("Section", bound=Params)
+
+
+class Yaml12Loader(yaml.SafeLoader):
+    """PyYAML reads `1e-05` as a string (YAML 1.1); DVC writes it, meaning a number (YAML 1.2)."""
+
+
+Yaml12Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_params(section: type[Section]) -> Section:
+    """Read one section of params.yaml.
+
+    Args:
+        section: the class that describes it.
+
+    Returns:
+        The section's values, checked.
+
+    Raises:
+        UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
+            out of range.
+    """
+    name = relative(PARAMS)
+    try:
+        content = yaml.load(PARAMS.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing; restore it with `git checkout {name}`") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{name} holds no sections; restore it with `git checkout {name}`")
+    for key in content:
+        if key not in SECTIONS:
+            raise UserError(f"{name}: unknown section {_hint(key, SECTIONS)}")
+    if section.section not in content:
+        raise UserError(f"{name}: section '{section.section}' is missing; it holds {', '.join(section.model_fields)}")
+    try:
+        return section.model_validate(content[section.section])
+    except ValidationError as error:
+        problems = [_explain(section, problem) for problem in error.errors()]
+        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+
+
+def _explain(section: type[Params], problem: Any) -> str:
+    """Say in one line what pydantic found wrong."""
+    key = ".".join(map(str, (section.section, *problem["loc"])))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}: {_hint(problem['loc'][-1], tuple(section.model_fields))}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{key} is {reprlib.repr(problem['input'])}, but {allowed}"
+
+
+def _hint(key: object, known: tuple[str, ...]) -> str:
+    """Name a key that is not known, and the one that was probably meant."""
+    near = difflib.get_close_matches(str(key), known, n=1)
+    return f"'{key}'; did you mean '{near[0]}'?" if near else f"'{key}'; known are {', '.join(known)}"

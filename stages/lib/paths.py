@@ -1,0 +1,34 @@
+"""Where each artefact lives: every path of the pipeline, once."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PARAMS = ROOT / "params.yaml"
+DATASETS = ROOT / "stages/lib/datasets.yaml"
+
+RAW = ROOT / "data/raw"
+PROCESSED = ROOT / "data/processed"
+MODEL = ROOT / "models/model.keras"
+
+REPORTS = ROOT / "reports"
+DATA = REPORTS / "data.json"
+HISTORY = REPORTS / "history.csv"
+METRICS = REPORTS / "metrics.json"
+PREDICTIONS = REPORTS / "predictions.csv"
+FIGURES = REPORTS / "figures"
+
+
+def images_of(split: str) -> Path:
+    """The images of a split (train, validation or test): float32 (n, height*width), 0 to 1."""
+    return PROCESSED / f"{split}_images.npy"
+
+
+def labels_of(split: str) -> Path:
+    """The labels of a split (train, validation or test): uint8 (n,), an index into the class names."""
+    return PROCESSED / f"{split}_labels.npy"
+
+
+def relative(path: Path) -> str:
+    """The path as a user names it: from the project's root where it lies within."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -1,0 +1,42 @@
+"""A checkout seen from outside: clone it, run DVC in it, tell its result. Standard library only, to start fast."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def clone_to(folder: Path) -> None:
+    """Clone the checkout's last commit to `folder`, in the place of what was there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["git", "clone", "--quiet", "--no-local", str(ROOT), str(folder)], check=True)
+
+
+def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a pipeline: `python` is the one that runs this."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PATH": path, **(changes or {})}
+
+
+def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | None = None) -> int:
+    """Run DVC in a checkout, with changes to the environment; return its exit status."""
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment(changes)).returncode
+
+
+def summary(folder: Path) -> str:
+    """Say in two lines how the pipeline in `folder` went, and where to look."""
+    reports = Path(os.path.relpath(folder / "reports"))
+    metrics = json.loads((reports / "metrics.json").read_text())
+    data = json.loads((reports / "data.json").read_text())
+    count = data["splits"]["test"]["n"]
+    return (
+        f"\nTest accuracy {metrics['accuracy']:.4f}: {metrics['errors']:,} errors in the {count:,} test images of "
+        f"{data['title']}.\nLook at {reports}/figures and {reports}/metrics.json; "
+        "change params.yaml and run it again to see what changes."
+    )

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Make .venv with exactly the packages of the given lock file: tools/setup.sh requirements.txt
+set -eu
+lock=$1
+fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+if ! [ -x .venv/bin/python ]; then
+    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
+        if "$python" -c "$fits" 2>/dev/null; then found=$python; break; fi
+    done
+    if [ -z "${found:-}" ]; then
+        echo "No Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python" >&2
+        exit 1
+    fi
+    echo "Setting up .venv with $("$found" --version) (a few minutes, once)"
+    "$found" -m venv .venv || {
+        rm -rf .venv
+        echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv" >&2
+        exit 1
+    }
+fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
