@@ -2,13 +2,16 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo test check format lock clean help
+.PHONY: run demo verify test check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
 
 demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
 	@python -m tools.demo
+
+verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
+	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))
 
 test: .venv/ready-dev ## run all tests
 	@python -m pytest

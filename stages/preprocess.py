@@ -82,7 +82,11 @@ def main() -> None:
         "title": dataset.title,
         "image_shape": list(train.shape[1:]),
         "validated_on": "held-out training images" if params.validation_size else "test images",
-        "splits": {name: split.statistics(dataset.classes) for name, split in splits.items()},
+        "splits": {name: split.statistics() for name, split in splits.items()},
+        "class_counts": [
+            {"class": name, **{split: int(splits[split].class_counts[index]) for split in splits}}
+            for index, name in enumerate(dataset.classes)
+        ],
     }
     write_json(DATA, summary)
     print(f"preprocess: {', '.join(f'{size:,} {name}' for name, size in sizes.items())} images")

@@ -54,7 +54,7 @@ def read_data() -> Data:
         return Data(
             dataset=content["dataset"],
             title=content["title"],
-            classes=list(content["splits"]["train"]["class_counts"]),
+            classes=[row["class"] for row in content["class_counts"]],
             image_shape=(height, width),
             validated_on=content["validated_on"],
             sizes={name: split["n"] for name, split in content["splits"].items()},

@@ -56,18 +56,18 @@ class Split:
         _write_header(self._images, "<f4", (count, pixels))
         _write_header(self._labels, "|u1", (count,))
         self._scaled = np.empty((ROWS, pixels), np.float32)  # one for all pieces: fresh memory costs more than the sums
-        self._class_counts = np.zeros(classes, np.int64)
+        self.class_counts = np.zeros(classes, np.int64)
         self._pixel_counts = np.zeros(256, np.int64)
 
     def add(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Append images, uint8 (n, height * width), and their labels, uint8 (n,); n is at most ROWS."""
         self._images.write(np.divide(images, np.float32(255), out=self._scaled[: len(images)]).data)
         self._labels.write(labels.data)
-        self._class_counts += np.bincount(labels, minlength=len(self._class_counts))
+        self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
         self._pixel_counts += np.bincount(images.ravel(), minlength=256)
 
-    def statistics(self, class_names: list[str]) -> dict[str, Any]:
-        """Number of images, of each class, and the pixels' mean and standard deviation on the scale 0 to 1.
+    def statistics(self) -> dict[str, Any]:
+        """Number of images, and the pixels' mean and standard deviation on the scale 0 to 1.
 
         Computed from whole numbers, so that no order of summation can change a digit.
         """
@@ -76,8 +76,7 @@ class Split:
         first = sum(value * count for value, count in enumerate(counts))
         second = sum(value * value * count for value, count in enumerate(counts))
         return {
-            "n": int(self._class_counts.sum()),
-            "class_counts": dict(zip(class_names, map(int, self._class_counts), strict=True)),
+            "n": int(self.class_counts.sum()),
             "pixel_mean": round(first / total / 255, 6),
             "pixel_std": round(((second * total - first**2) / total**2) ** 0.5 / 255, 6),
         }

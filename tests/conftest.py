@@ -1,0 +1,132 @@
+"""What the tests share: temporary checkouts in which the real pipeline runs on scikit-learn's digits."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from stages.lib.digits import digits_files
+from tools.checkout import ROOT, clone_to, environment
+
+GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
+QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2"}
+
+
+@dataclass
+class Checkout:
+    """A checkout in a temporary folder."""
+
+    folder: Path
+
+    def set_param(self, key: str, value: str) -> None:
+        """Change a value in params.yaml, as a person with an editor would."""
+        path = self.folder / "params.yaml"
+        text, count = re.subn(rf"(?m)^(  {key}: )\S+", rf"\g<1>{value}", path.read_text())
+        assert count == 1, key
+        path.write_text(text)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that occurs in a file."""
+        text = (self.folder / path).read_text()
+        assert old in text
+        (self.folder / path).write_text(text.replace(old, new))
+
+    def git(self, *arguments: str) -> None:
+        subprocess.run([*GIT, *arguments], cwd=self.folder, check=True, capture_output=True)
+
+    def run(
+        self, *arguments: str, changes: dict[str, str] | None = None, cwd: str = ".", **options
+    ) -> subprocess.CompletedProcess[str]:
+        """Run Python with these arguments in the checkout, as the user's `python`."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder / cwd,
+            env=environment(changes),
+            capture_output=True,
+            text=True,
+            **options,
+        )
+
+    def stage(self, name: str, **options) -> subprocess.CompletedProcess[str]:
+        """Run one stage by hand."""
+        return self.run("-m", f"stages.{name}", **options)
+
+    def repro(self, *arguments: str, **options) -> list[str]:
+        """Run `dvc repro`; return the names of the stages that were executed."""
+        done = self.run("-m", "dvc", "repro", *arguments, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE)
+
+    def outputs(self) -> dict[str, bytes]:
+        """The bytes of every output, by its path."""
+        files = [path for top in ("data", "models", "reports") for path in (self.folder / top).rglob("*")]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files) if path.is_file()}
+
+
+def changed_files() -> list[str]:
+    """The files that differ from the last commit or are not in git yet, but not the ignored ones."""
+    commands = (["git", "diff", "--name-only", "HEAD"], ["git", "ls-files", "--others", "--exclude-standard"])
+    return [
+        name
+        for command in commands
+        for name in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    ]
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A clone with the working tree's changes, set to the digits and two epochs, in which nothing has run."""
+    checkout = Checkout(tmp_path_factory.mktemp("fresh") / "clone")
+    clone_to(checkout.folder)
+    for name in changed_files():
+        target = checkout.folder / name
+        target.unlink(missing_ok=True)
+        if (ROOT / name).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    for key, value in QUICK.items():
+        checkout.set_param(key, value)
+    shutil.rmtree(checkout.folder / "reports")
+    (checkout.folder / "dvc.lock").unlink()
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "on the digits")
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def reproduced(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The same after `dvc repro`, with its results committed; not to be changed."""
+    checkout = copy_of(fresh, tmp_path_factory.mktemp("reproduced"))
+    assert checkout.repro() == ["download", "preprocess", "train", "evaluate", "plot"]
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "results")
+    return checkout
+
+
+@pytest.fixture
+def checkout(reproduced: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the reproduced checkout, with its cache, to be changed at will."""
+    return copy_of(reproduced, tmp_path)
+
+
+@pytest.fixture
+def unreproduced(fresh: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the checkout in which nothing has run."""
+    return copy_of(fresh, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def digits_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the digits' four files."""
+    folder = tmp_path_factory.mktemp("mirror")
+    for name, content in digits_files().items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def copy_of(checkout: Checkout, folder: Path) -> Checkout:
+    return Checkout(Path(shutil.copytree(checkout.folder, folder / "clone")))

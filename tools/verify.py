@@ -1,0 +1,105 @@
+"""`make verify`: run the last commit's pipeline afresh, and compare the hash of every output with its dvc.lock."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from tools.checkout import ROOT, clone_to, run_dvc
+
+PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "matplotlib", "scikit-learn", "dvc")
+
+
+def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
+    """The MD5 of each output that a dvc.lock records, by stage and path."""
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
+
+
+def data_source() -> dict[str, str]:
+    """Where the clone takes its raw files from: the checkout's, if it has them; their SHA-256 is checked either way."""
+    raw = ROOT / "data/raw"
+    if raw.is_dir():
+        return {"DATASET_MIRROR": str(raw)}
+    given = os.environ.get("DATASET_MIRROR")
+    return {"DATASET_MIRROR": str(Path(given).resolve())} if given and Path(given).is_dir() else {}
+
+
+def processor() -> str:
+    """The processor's model as the system names it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def machine(threads: int) -> str:
+    """What this ran on, in two lines: what could explain a difference."""
+    versions = []
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue  # one of the two builds of TensorFlow
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"Python {platform.python_version()}, {', '.join(versions)}\n"
+        f"{platform.system()} {platform.machine()}, {processor()}, {cores} cores usable, compute.threads {threads}"
+    )
+
+
+def compare(expected: dict[str, dict[str, str]], found: dict[str, dict[str, str]]) -> list[str]:
+    """Print a table, output by output; return the paths that differ."""
+    width = max(len(path) for outputs in found.values() for path in outputs)
+    print(f"\n{'stage':<11} {'output':<{width}} {'in dvc.lock':<32}  this run")
+    different = []
+    for stage, outputs in found.items():
+        for path, md5 in outputs.items():
+            locked = expected.get(stage, {}).get(path, "(not in dvc.lock)")
+            same = md5 == locked
+            print(f"{stage:<11} {path:<{width}} {locked:<32}  {'same' if same else md5 + '  DIFFERENT'}")
+            if not same:
+                different.append(path)
+    return different
+
+
+def main() -> int:
+    """Verify; return the exit status: 0 if every output is the same, 1 if one differs, DVC's own if a stage fails."""
+    parser = argparse.ArgumentParser(prog="make verify", description=__doc__)
+    parser.add_argument("--stage", help="verify up to this stage only")
+    stage = parser.parse_args().stage
+
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    if changed.stdout:
+        print("verify: the last commit is verified; the changes in the working tree are not part of it", flush=True)
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        clone = Path(folder, "clone")
+        clone_to(clone)
+        expected = outputs_of(clone / "dvc.lock")
+        threads = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["compute"]["threads"]
+        if stage and stage not in expected:
+            parser.error(f"no stage '{stage}'; there are {', '.join(expected)}")
+        (clone / "dvc.lock").unlink()  # so that the new one holds just what runs here
+        target = [stage] if stage else []
+        if status := run_dvc("repro", "--force", "--no-run-cache", *target, folder=clone, changes=data_source()):
+            print(f"verify: the pipeline failed, on\n{machine(threads)}", file=sys.stderr)
+            return status
+        found = outputs_of(clone / "dvc.lock")
+        different = compare(expected, found)
+    count = sum(map(len, found.values()))
+    print(f"\n{machine(threads)}")
+    if different:
+        print(f"verify: {len(different)} of {count} outputs differ from dvc.lock: {', '.join(different)}")
+        return 1
+    print(f"verify: all {count} outputs are the same, bit for bit, as those of dvc.lock")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
