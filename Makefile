@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo verify test check format lock clean help
+.PHONY: run demo verify test test-emulated check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
@@ -15,6 +15,9 @@ verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; 
 
 test: .venv/ready-dev ## run all tests
 	@python -m pytest
+
+test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
+	@python -m pytest -m emulated
 
 check: .venv/ready-dev ## formatting, lint, types
 	@ruff format --check .
@@ -35,7 +38,7 @@ clean: ## delete .venv and build; data, models and reports stay
 	rm -rf .venv build
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 .venv/ready: requirements.txt
 	@sh tools/setup.sh requirements.txt

@@ -19,6 +19,9 @@ from stages.lib.params import Params, read_params
 from stages.lib.paths import FIGURES, HISTORY, PREDICTIONS, relative
 
 
+HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+
+
 class PlotParams(Params):
     """How many images the figures show."""
 
@@ -58,11 +61,11 @@ def read_predictions(classes: list[str], labels: np.ndarray) -> tuple[np.ndarray
         UserError: the file is missing, or is of other test images.
     """
     table = read_table(PREDICTIONS, ["index", "actual", "predicted", "confidence"])
-    actual = pd.Categorical(table["actual"], classes).codes
-    predicted = pd.Categorical(table["predicted"], classes).codes
+    index = {name: label for label, name in enumerate(classes)}
+    actual, predicted = (np.array([index.get(name, -1) for name in table[side]]) for side in ("actual", "predicted"))
     if not np.array_equal(actual, labels) or predicted.min() < 0:
         raise UserError(f"{relative(PREDICTIONS)} is of other test images; run `dvc repro`")
-    return predicted.astype(int), table["confidence"].to_numpy()
+    return predicted, table["confidence"].to_numpy()
 
 
 def main() -> None:
@@ -72,9 +75,9 @@ def main() -> None:
     images, labels = data.split("test")
     images = images.reshape(-1, *data.image_shape)
     predicted, confidence = read_predictions(data.classes, labels)
-    history = read_table(HISTORY, ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"])
+    history = read_table(HISTORY, HISTORY_COLUMNS)
 
-    curves = draw_curves({name: history[name].to_numpy() for name in history}, data.title, data.validated_on)
+    curves = draw_curves({name: history[name].to_numpy() for name in HISTORY_COLUMNS}, data.title, data.validated_on)
     save_figure(curves, FIGURES / "curves.png")
 
     counts = np.zeros((len(data.classes), len(data.classes)), int)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +40,16 @@ class Checkout:
         subprocess.run([*GIT, *arguments], cwd=self.folder, check=True, capture_output=True)
 
     def run(
-        self, *arguments: str, changes: dict[str, str] | None = None, cwd: str = ".", **options
+        self,
+        *arguments: str,
+        changes: dict[str, str] | None = None,
+        cwd: str = ".",
+        under: Sequence[str] = (),
+        **options,
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments in the checkout, as the user's `python`."""
+        """Run Python with these arguments in the checkout, as the user's `python`, `under` an emulator."""
         return subprocess.run(
-            [sys.executable, *arguments],
+            [*under, sys.executable, *arguments],
             cwd=self.folder / cwd,
             env=environment(changes),
             capture_output=True,

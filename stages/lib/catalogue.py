@@ -71,7 +71,7 @@ def find_dataset(name: str) -> Dataset:
         return Dataset.model_validate(catalogue[name])
     except FileNotFoundError:
         raise UserError(f"{where} is missing; restore it with `git checkout {where}`") from None
-    except (yaml.YAMLError, TypeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
         raise UserError(f"{where} is no valid catalogue: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         problem = error.errors()[0]

@@ -1,0 +1,80 @@
+"""The model file: the same bytes for the same network, loaded by stock Keras, and refused when it does not fit."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.lib.backend import keras
+from stages.lib.errors import UserError
+from stages.lib.network import build_network, load_network, save_network
+
+FITS = {"pixels": 20, "classes": 3, "name": "small"}
+
+
+def small_network(**changes) -> keras.Sequential:
+    options = {"hidden_units": [8], "activation": "relu", "seed": 1, **FITS} | changes
+    return build_network(**options)
+
+
+def test_the_same_network_is_saved_to_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        save_network(small_network(), tmp_path / f"{name}.keras")
+    assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.keras", "second.keras"]
+
+
+def test_stock_keras_loads_it_in_safe_mode_with_the_same_predictions(tmp_path: Path) -> None:
+    network = small_network()
+    save_network(network, tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    images = np.random.default_rng(0).random((50, 20), np.float32)
+    np.testing.assert_array_equal(loaded.predict(images, verbose=0), network.predict(images, verbose=0))
+    for mine, theirs in zip(network.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_parameters_shape_the_network() -> None:
+    network = small_network(hidden_units=[5, 4], activation="tanh")
+    assert [weights.shape for weights in network.get_weights()] == [(20, 5), (5,), (5, 4), (4,), (4, 3), (3,)]
+    assert network.layers[0].activation is keras.activations.tanh
+    assert small_network(hidden_units=[]).count_params() == 20 * 3 + 3
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.keras is missing"):
+        load_network(tmp_path / "model.keras", **FITS)
+
+
+@pytest.mark.parametrize("change", [{"pixels": 21}, {"classes": 4}, {"name": "other"}])
+def test_a_model_for_other_data_is_refused(tmp_path: Path, change: dict) -> None:
+    save_network(small_network(), tmp_path / "model.keras")
+    with pytest.raises(UserError, match=re.escape("is a network for 'small', 20 pixels, 3 classes")):
+        load_network(tmp_path / "model.keras", **(FITS | change))
+
+
+def zip_without_a_network() -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("metadata.json", "{}")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "zip without a network", "cut short"])
+def test_a_damaged_model_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "model.keras"
+    save_network(small_network(), path)
+    contents = {"empty": b"", "text": b"no zip", "zip without a network": zip_without_a_network()}
+    path.write_bytes(contents.get(damage, path.read_bytes()[:3000]))
+    with pytest.raises(UserError, match=r"model\.keras is no model that can be loaded"):
+        load_network(path, **FITS)
+
+
+def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
+    network = keras.Sequential([keras.Input((20,)), keras.layers.Lambda(lambda x: x[:, :3])], name="small")
+    network.save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match=r"no model that can be loaded"):
+        load_network(tmp_path / "model.keras", **FITS)

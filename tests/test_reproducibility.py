@@ -1,0 +1,82 @@
+"""The same bytes, whatever the cores, the place and the environment; other bytes from another seed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import Checkout
+
+EMULATED = ("Haswell", "EPYC")  # the oldest processor promised (Intel 2013), and an AMD one (2017)
+
+
+def model_of(checkout: Checkout, **options) -> bytes:
+    """Train by hand; return the model's bytes."""
+    done = checkout.stage("train", **options)
+    assert done.returncode == 0, done.stderr
+    return (checkout.folder / "models/model.keras").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
+def test_one_core_and_two_train_the_same_model(checkout: Checkout) -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("this machine has one core")
+    before = (checkout.folder / "models/model.keras").read_bytes()
+    for usable in (cores[:1], cores[:2]):
+        model = model_of(checkout, preexec_fn=lambda usable=usable: os.sched_setaffinity(0, usable))
+        assert model == before, f"{len(usable)} cores"
+
+
+def test_another_seed_trains_another_model(checkout: Checkout) -> None:
+    before = (checkout.folder / "models/model.keras").read_bytes()
+    checkout.edit("params.yaml", "seed: 42", "seed: 43")
+    assert model_of(checkout) != before
+
+
+def test_another_seed_holds_out_other_images(checkout: Checkout) -> None:
+    images = checkout.folder / "data/processed/validation_images.npy"
+    before = images.read_bytes()
+    checkout.edit("params.yaml", "seed: 1 ", "seed: 2 ")
+    assert checkout.stage("preprocess").returncode == 0
+    assert images.read_bytes() != before
+    assert len(images.read_bytes()) == len(before)
+
+
+def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Checkout, tmp_path: Path) -> None:
+    elsewhere = Checkout(Path(shutil.copytree(fresh.folder, tmp_path / "another place, é")))
+    elsewhere.edit("params.yaml", "# passes over", "# another comment: passes over")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "matplotlibrc").write_text("figure.facecolor: red\nsavefig.dpi: 30\n")
+    (home / ".keras").mkdir()
+    (home / ".keras/keras.json").write_text('{"floatx": "float16", "epsilon": 0.01, "backend": "jax"}')
+    strange = {
+        "HOME": str(home),
+        "MATPLOTLIBRC": str(home / "matplotlibrc"),
+        "KERAS_BACKEND": "jax",
+        "LC_ALL": "tr_TR.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "4711",
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TZ": "Asia/Kathmandu",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+    }
+    elsewhere.repro("../dvc.yaml", cwd="stages", changes=strange, umask=0o077)
+    assert elsewhere.outputs() == reproduced.outputs()
+    assert (elsewhere.folder / "dvc.lock").read_text() == (reproduced.folder / "dvc.lock").read_text()
+
+
+@pytest.mark.emulated
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed (Debian: qemu-user)")
+@pytest.mark.parametrize("processor", EMULATED)
+def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: str) -> None:
+    before = checkout.outputs()
+    for path in before:
+        if not path.startswith("data/raw/"):
+            (checkout.folder / path).unlink()
+    for stage in ("preprocess", "train", "evaluate", "plot"):
+        done = checkout.stage(stage, under=["qemu-x86_64", "-cpu", processor])
+        assert done.returncode == 0, done.stderr
+    after = checkout.outputs()
+    assert [path for path in before if after.get(path) != before[path]] == []
