@@ -18,7 +18,6 @@ from stages.lib.files import missing
 from stages.lib.params import Params, read_params
 from stages.lib.paths import FIGURES, HISTORY, PREDICTIONS, relative
 
-
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
