@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo verify test test-emulated check format lock clean help
+.PHONY: run demo verify test test-emulated bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
@@ -18,6 +18,9 @@ test: .venv/ready-dev ## run all tests
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
 	@python -m pytest -m emulated
+
+bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (20 minutes)
+	@python -m tools.bench $(if $(ONLY),--only $(ONLY))
 
 check: .venv/ready-dev ## formatting, lint, types
 	@ruff format --check .
