@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from stages.lib.errors import UserError
 from stages.lib.params import Params
@@ -50,11 +50,19 @@ class Dataset(BaseModel):
     files: dict[str, Published]
     classes: Annotated[list[str], Field(min_length=2, max_length=256)]
 
-    @model_validator(mode="after")
-    def _four_files(self) -> "Dataset":
-        if set(self.files) != set(FILES):
-            raise ValueError(f"files should be exactly {', '.join(FILES)}")
-        return self
+    @field_validator("files")
+    @classmethod
+    def _four(cls, files: dict[str, Published]) -> dict[str, Published]:
+        if set(files) != set(FILES):
+            raise ValueError(f"should be exactly {', '.join(FILES)}")
+        return files
+
+    @field_validator("classes")
+    @classmethod
+    def _different(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("should be different names")
+        return classes
 
 
 def find_dataset(name: str) -> Dataset:
@@ -71,9 +79,9 @@ def find_dataset(name: str) -> Dataset:
         return Dataset.model_validate(catalogue[name])
     except FileNotFoundError:
         raise UserError(f"{where} is missing; restore it with `git checkout {where}`") from None
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError) as error:
-        raise UserError(f"{where} is no valid catalogue: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, (name, *problem["loc"])))
         raise UserError(f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise UserError(f"{where} is no valid catalogue: {' '.join(str(error).split())}") from None

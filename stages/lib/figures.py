@@ -129,12 +129,15 @@ def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[boo
     """
     columns = min(max(len(images), 3), 5)
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(1.75 * columns + 0.4, 2.15 * rows + 0.5), layout="constrained")
-    figure.suptitle(title)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
+    width, height = 1.75 * columns + 0.1, 2.2 * rows + 0.5  # inches
+    figure = Figure(figsize=(width, height))
+    figure.suptitle(title, y=1 - 0.25 / height, va="center")
+    for index, (image, caption, is_wrong) in enumerate(zip(images, captions, wrong, strict=True)):
+        row, column = divmod(index, columns)
+        # Placed by hand: laying out so many axes automatically takes longer than all the rest of the figure.
+        left, bottom = 0.1 + 1.75 * column, height - 0.5 - 2.2 * (row + 1)
+        axes = figure.add_axes((left / width, (bottom + 0.1) / height, 1.65 / width, 1.65 / height))
         axes.set_axis_off()
-    for axes, image, caption, is_wrong in zip(grid, images, captions, wrong, strict=False):
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         weight, colour = ("bold", RED) if is_wrong else ("normal", "black")
         axes.set_title(caption, fontsize=9, fontweight=weight, color=colour, loc="center")

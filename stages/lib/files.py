@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,10 +75,10 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
         UserError: the file is missing, corrupt, or of another type or shape.
     """
     try:
-        array = np.load(path, mmap_mode="c", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing(path) from None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError) as error:  # a header is parsed as Python
         raise UserError(
             f"{relative(path)} is no readable .npy file ({error}); run `dvc repro` to make it again"
         ) from None

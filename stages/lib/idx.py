@@ -20,7 +20,8 @@ from stages.lib.files import missing
 from stages.lib.paths import relative
 
 UNSIGNED_BYTE = 0x08
-LARGEST_ITEM = 1 << 24  # bytes of one image: what a false header can make a reader ask for is bounded by it
+LARGEST_ITEM = 1 << 20  # bytes of one image, 1024 by 1024: bounds what a false header can make a reader hold
+READ_STEP = 1 << 20  # bytes
 
 
 class IdxFile:
@@ -87,11 +88,14 @@ class IdxFile:
 
     def _read(self, size: int) -> bytes:
         """Read exactly `size` bytes."""
+        content = bytearray()
         with self._damage_explained():
-            content = self._file.read(size)
+            # A step at a time, because memory for a whole read is taken before it is known that the bytes are there.
+            while len(content) < size and (step := self._file.read(min(size - len(content), READ_STEP))):
+                content += step
         if len(content) < size:
             raise self._error("it ends before all the values that its header promises")
-        return content
+        return bytes(content)
 
     @contextmanager
     def _damage_explained(self) -> Iterator[None]:

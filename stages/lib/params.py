@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from stages.lib.errors import UserError
 from stages.lib.paths import PARAMS, relative
 
+SHORT = reprlib.Repr()
+SHORT.maxlevel = 1  # a wrong value may be anything, however large
+
 SECTIONS = ("download", "preprocess", "train", "plot", "compute")
 
 
@@ -29,7 +32,7 @@ class Yaml12Loader(yaml.SafeLoader):
 
 
 Yaml12Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
 
 
@@ -51,7 +54,7 @@ def read_params(section: type[Section]) -> Section:
         content = yaml.load(PARAMS.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{name} is missing; restore it with `git checkout {name}`") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{name} holds no sections; restore it with `git checkout {name}`")
@@ -75,7 +78,7 @@ def _explain(section: type[Params], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{key} is {reprlib.repr(problem['input'])}, but {allowed}"
+    return f"{key} is {SHORT.repr(problem['input'])}, but {allowed}"
 
 
 def _hint(key: object, known: tuple[str, ...]) -> str:

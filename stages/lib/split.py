@@ -1,5 +1,6 @@
 """Reading a half of a published data set, and writing a split of it, a piece at a time."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, BinaryIO
@@ -12,7 +13,12 @@ from stages.lib.files import new_file
 from stages.lib.idx import IdxFile
 from stages.lib.paths import RAW, images_of, labels_of, relative
 
-ROWS = 1024  # images worked on at a time
+PIECE_BYTES = 1 << 20  # about how much of the published images is worked on at a time
+
+
+def rows_of_piece(pixels: int) -> int:
+    """How many images of so many pixels make a piece."""
+    return max(1, PIECE_BYTES // pixels)
 
 
 class Published:
@@ -36,8 +42,9 @@ class Published:
         self._classes = len(dataset.classes)
 
     def pieces(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield images, uint8 (n, height * width), and labels, uint8 (n,), up to ROWS at a time."""
-        for images, labels in zip(self._images.pieces(ROWS), self._labels.pieces(ROWS), strict=True):
+        """Yield images, uint8 (n, height * width), and labels, uint8 (n,), a piece at a time."""
+        rows = rows_of_piece(math.prod(self.shape[1:]))
+        for images, labels in zip(self._images.pieces(rows), self._labels.pieces(rows), strict=True):
             if labels.max() >= self._classes:
                 raise UserError(
                     f"{relative(self._labels.path)} holds label {labels.max()}, allowed are 0 to {self._classes - 1}"
@@ -55,12 +62,13 @@ class Split:
         self._labels = files.enter_context(files.enter_context(new_file(labels_of(name))).open("wb"))
         _write_header(self._images, "<f4", (count, pixels))
         _write_header(self._labels, "|u1", (count,))
-        self._scaled = np.empty((ROWS, pixels), np.float32)  # one for all pieces: fresh memory costs more than the sums
+        # One for all pieces: fresh memory for each costs more time than the division.
+        self._scaled = np.empty((rows_of_piece(pixels), pixels), np.float32)
         self.class_counts = np.zeros(classes, np.int64)
         self._pixel_counts = np.zeros(256, np.int64)
 
     def add(self, images: np.ndarray, labels: np.ndarray) -> None:
-        """Append images, uint8 (n, height * width), and their labels, uint8 (n,); n is at most ROWS."""
+        """Append images, uint8 (n, height * width), and their labels, uint8 (n,); n is that of a piece."""
         self._images.write(np.divide(images, np.float32(255), out=self._scaled[: len(images)]).data)
         self._labels.write(labels.data)
         self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
