@@ -99,14 +99,21 @@ def _read(address: str, published: Published, stall: float) -> Iterator[bytes]:
                 yield chunk
     except FileNotFoundError:
         raise SourceError("not found", passing=False) from None
-    except (ValueError, ImportError, IsADirectoryError, PermissionError) as error:
-        raise SourceError(str(error), passing=False) from None
     except TimeoutError:
         raise SourceError(f"no answer within {stall:g} s", passing=True) from None
     except aiohttp.ClientResponseError as error:
-        raise SourceError(f"HTTP status {error.status} {error.message}", passing=error.status >= 500) from None
+        passing = error.status >= 500 or error.status in (408, 429)
+        raise SourceError(f"HTTP status {error.status} {error.message}", passing=passing) from None
+    except aiohttp.InvalidURL as error:
+        raise SourceError(f"leads to an address that is not http: {error.url}", passing=False) from None
+    except (IsADirectoryError, PermissionError) as error:
+        raise SourceError(str(error), passing=False) from None
     except (aiohttp.ClientError, OSError) as error:
         raise SourceError(str(error) or type(error).__name__, passing=True) from None
+    except SourceError:
+        raise
+    except Exception as error:  # what fsspec's many kinds of sources raise for an odd address is not documented
+        raise SourceError(str(error) or type(error).__name__, passing=False) from None
     if size < published.size:
         raise SourceError(f"ended after {size} of {published.size} bytes", passing=True)
     if digest.hexdigest() != published.sha256:

@@ -78,7 +78,14 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing(path) from None
-    except (ValueError, EOFError, TypeError, SyntaxError, tokenize.TokenError) as error:  # a header is parsed as Python
+    except (
+        ValueError,
+        OverflowError,
+        EOFError,
+        TypeError,
+        SyntaxError,
+        tokenize.TokenError,
+    ) as error:  # a header is parsed as Python
         raise UserError(
             f"{relative(path)} is no readable .npy file ({error}); run `dvc repro` to make it again"
         ) from None

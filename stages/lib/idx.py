@@ -86,7 +86,7 @@ class IdxFile:
                     f"bytes follow the {' x '.join(map(str, self.shape))} values that its header promises"
                 )
 
-    def _read(self, size: int) -> bytes:
+    def _read(self, size: int) -> bytearray:
         """Read exactly `size` bytes."""
         content = bytearray()
         with self._damage_explained():
@@ -95,7 +95,7 @@ class IdxFile:
                 content += step
         if len(content) < size:
             raise self._error("it ends before all the values that its header promises")
-        return bytes(content)
+        return content
 
     @contextmanager
     def _damage_explained(self) -> Iterator[None]:

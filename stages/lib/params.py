@@ -54,7 +54,7 @@ def read_params(section: type[Section]) -> Section:
         content = yaml.load(PARAMS.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
     except FileNotFoundError:
         raise UserError(f"{name} is missing; restore it with `git checkout {name}`") from None
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"{name} holds no sections; restore it with `git checkout {name}`")
@@ -77,7 +77,7 @@ def _explain(section: type[Params], problem: Any) -> str:
         return f"unknown key {key}: {_hint(problem['loc'][-1], tuple(section.model_fields))}"
     if problem["type"] == "missing":
         return f"{key} is missing"
-    allowed = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    allowed = problem["msg"].removeprefix("Input ").removeprefix("String ")
     return f"{key} is {SHORT.repr(problem['input'])}, but {allowed}"
 
 

@@ -171,21 +171,29 @@ def grown(values: list[float], first: list[float]) -> str:
 
 def preprocess_growth(sizes: Iterable[int], tiny: list[Stages], results: list[list[Stages]]) -> str:
     """The stage preprocess: a table of time an image, and of memory."""
-    times, peaks = [], []
+    rows, first = [], None
     for images, measured in zip(sizes, results, strict=True):
         pairs = zip(measured, tiny, strict=True)
         more = images - TINY
-        times.append([(each.preprocess.seconds - least.preprocess.seconds) / more * 1e6 for each, least in pairs])
-        peaks.append([each.preprocess.peak / MEGABYTE for each in measured])
-    rows = [
-        [f"{images:,}", grown(time, times[0]), *spread(time), grown(peak, peaks[0]), *spread(peak, ".0f")]
-        for images, time, peak in zip(sizes, times, peaks, strict=True)
-    ]
-    header = ["images", "growth of time", "µs an image", "lowest", "highest"]
-    header += ["growth of memory", "peak memory, MB", "lowest", "highest"]
+        whole = [each.preprocess.seconds / images * 1e6 for each in measured]
+        added = [(each.preprocess.seconds - least.preprocess.seconds) / more * 1e6 for each, least in pairs]
+        first = first or (whole, added)
+        rows.append(
+            [
+                f"{images:,}",
+                grown(whole, first[0]),
+                *spread(whole),
+                grown(added, first[1]),
+                *spread(added),
+                spread([each.preprocess.peak / MEGABYTE for each in measured], ".0f")[-1],
+            ]
+        )
+    header = ["images", "growth", "µs an image, whole stage", "lowest", "highest"]
+    header += ["growth", "µs each image adds", "lowest", "highest", "peak memory, MB"]
     return (
-        f"`preprocess`: what each image adds to the time of the stage, beyond what a run on {TINY:,} takes.\n\n"
-        + table(header, rows)
+        f"`preprocess`: the time of the stage by its images; and what each image adds beyond a run on {TINY:,}. What is "
+        "added grows a little, because the system finds memory for the pages of a large new file more slowly "
+        "than for those of a small one.\n\n" + table(header, rows)
     )
 
 
