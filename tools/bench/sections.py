@@ -191,7 +191,7 @@ def preprocess_growth(sizes: Iterable[int], tiny: list[Stages], results: list[li
     header = ["images", "growth", "µs an image, whole stage", "lowest", "highest"]
     header += ["growth", "µs each image adds", "lowest", "highest", "peak memory, MB"]
     return (
-        f"`preprocess`: the time of the stage by its images; and what each image adds beyond a run on {TINY:,}. What is "
+        f"`preprocess`: the time of the stage by its images, and what each image adds to a run on {TINY:,}. What is "
         "added grows a little, because the system finds memory for the pages of a large new file more slowly "
         "than for those of a small one.\n\n" + table(header, rows)
     )
