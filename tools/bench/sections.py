@@ -28,17 +28,13 @@ MEGABYTE = 10**6
 
 def training(bench: Bench) -> str:
     """Seconds within training, compilation included, and accuracy."""
-    fit, fit32, loop = "`fit` as in the tutorial", "`fit` on float32 images", "the pipeline's loop"
-    measures = {
-        fit: partial(bench.train, "fit", SMALL),
-        fit32: partial(bench.train, "fit", SMALL, dtype="float32"),
-        loop: partial(bench.train, "loop", SMALL),
-    }
+    fit, loop = "`fit` as in the tutorial", "the pipeline's loop"
+    measures = {fit: partial(bench.train, "fit", SMALL), loop: partial(bench.train, "loop", SMALL)}
     runs, seeds = bench.plan.runs, bench.plan.seeds
     timed = interleave(range(runs), measures)
-    more = interleave(range(runs, seeds), {name: measures[name] for name in (fit, loop)})
+    more = interleave(range(runs, seeds), measures)
     seconds = {name: [sum(each["epochs"]) for each in results] for name, results in timed.items()}
-    accuracy = {name: [each["accuracy"] for each in (timed[name] + more[name])[:seeds]] for name in (fit, loop)}
+    accuracy = {name: [each["accuracy"] for each in (timed[name] + more[name])[:seeds]] for name in measures}
     return (
         f"{bench.plan.epochs} epochs of {bench.plan.images:,} images, batch 32, network 784-128-64-10, Adam; after "
         "each epoch the 10,000 test images are validated on. From the call to the end of the last epoch, compilation "

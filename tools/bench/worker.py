@@ -51,7 +51,6 @@ def fit(
     seed: int,
     images: int,
     validate: bool,
-    dtype: str = "float64",
     compile_with: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train as the tutorial does, with TensorFlow as it comes: none of the settings in stages.lib.backend.
@@ -64,7 +63,6 @@ def fit(
         seed: Keras's seed; the tutorial sets none.
         images: train on the first so many.
         validate: on the test images after each epoch, as the tutorial does.
-        dtype: of the images; the tutorial's division gives float64.
         compile_with: further arguments of `compile`; the tutorial has none.
 
     Returns:
@@ -73,8 +71,8 @@ def fit(
     import keras
 
     (train_images, train_labels), (test_images, test_labels) = load_data(Path(checkout, "data/raw"))
-    train_images = (train_images[:images] / 255.0).reshape(-1, 28 * 28).astype(dtype, copy=False)
-    test_images = (test_images / 255.0).reshape(-1, 28 * 28).astype(dtype, copy=False)
+    train_images = (train_images[:images] / 255.0).reshape(-1, 28 * 28)
+    test_images = (test_images / 255.0).reshape(-1, 28 * 28)
     keras.utils.set_random_seed(seed)
     network = keras.Sequential([keras.Input((784,))])
     for units in hidden_units:
