@@ -14,10 +14,10 @@ verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; 
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))
 
 test: .venv/ready-dev ## run all tests
-	@python -m pytest
+	@python -m pytest --numprocesses 2
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
-	@python -m pytest -m emulated
+	@python -m pytest --numprocesses 2 -m emulated
 
 bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (20 minutes)
 	@python -m tools.bench $(if $(ONLY),--only $(ONLY))

@@ -16,7 +16,7 @@ from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_json
 from stages.lib.params import Params, read_params
 from stages.lib.paths import DATA
-from stages.lib.split import Published, Split
+from stages.lib.split import PublishedHalf, Split
 
 
 class PreprocessParams(Params):
@@ -46,17 +46,39 @@ def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
     return held_out
 
 
+def fill(splits: dict[str, Split], train: PublishedHalf, test: PublishedHalf, held_out: np.ndarray) -> None:
+    """Write the images and labels of all splits, each in its published order.
+
+    Args:
+        splits: train, validation and test, just opened.
+        train: the published training images.
+        test: the published test images.
+        held_out: bool (training images,), True for those to validate on; with none, the test images are.
+    """
+    start = 0
+    for images, labels in train.pieces():
+        out = held_out[start : start + len(labels)]
+        splits["train"].add(images[~out], labels[~out])
+        splits["validation"].add(images[out], labels[out])
+        start += len(labels)
+    for images, labels in test.pieces():
+        splits["test"].add(images, labels)
+        if not held_out.any():
+            splits["validation"].add(images, labels)
+
+
 def main() -> None:
     """Run the stage."""
     params = read_params(PreprocessParams)
     dataset_name = read_params(DownloadParams).dataset
     dataset = find_dataset(dataset_name)
     with ExitStack() as files:
-        train = Published("train", dataset, files)
-        test = Published("t10k", dataset, files)
+        train = PublishedHalf("train", dataset, files)
+        test = PublishedHalf("t10k", dataset, files)
         if train.shape[1:] != test.shape[1:]:
             raise UserError(
-                f"data/raw: the training images are {train.shape[1:]} pixels, the test images {test.shape[1:]}"
+                f"data/raw: the training images are {train.shape[1:]} pixels, the test images {test.shape[1:]}; "
+                "the files of a data set should have images of one size"
             )
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
         sizes = {
@@ -66,17 +88,7 @@ def main() -> None:
         }
         pixels, classes = math.prod(train.shape[1:]), len(dataset.classes)
         splits = {name: Split(name, size, pixels, classes, files) for name, size in sizes.items()}
-        start = 0
-        for images, labels in train.pieces():
-            out = held_out[start : start + len(labels)]
-            splits["train"].add(images[~out], labels[~out])
-            if out.any():
-                splits["validation"].add(images[out], labels[out])
-            start += len(labels)
-        for images, labels in test.pieces():
-            splits["test"].add(images, labels)
-            if params.validation_size == 0:
-                splits["validation"].add(images, labels)
+        fill(splits, train, test, held_out)
     summary = {
         "dataset": dataset_name,
         "title": dataset.title,

@@ -12,12 +12,12 @@ from typing import ClassVar
 import fsspec
 import pytest
 
-from stages.lib.catalogue import FILES, Published, find_dataset
+from stages.lib.catalogue import FILES, PublishedFile, find_dataset
 from stages.lib.errors import UserError
 from stages.lib.fetch import fetch, sources_of
 
 CONTENT = gzip.compress(bytes(range(256)) * 3000) + bytes(700_000)  # longer than two chunks
-PUBLISHED = Published(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+PUBLISHED = PublishedFile(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
 WRONG = CONTENT[:-1] + b"\1"
 SIZED = {"Content-Length": str(len(CONTENT))}
 

@@ -2,9 +2,14 @@
 
 import resource
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 from conftest import Checkout
+
+from tools.checkout import environment
 
 
 def refused(checkout: Checkout, stage: str, **options) -> str:
@@ -100,6 +105,24 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(checkout: Checkout, stage
 
     message = refused(checkout, stage, preexec_fn=limit_file_size)
     assert "File too large" in message
+    assert not list(checkout.folder.rglob(".partial-*"))
+
+
+def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: Checkout) -> None:
+    before = checkout.outputs()
+    checkout.set_param("epochs", "10000")
+    command = [sys.executable, "-u", "-m", "stages.train"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=checkout.folder, env=environment(), stdout=pipe, stderr=pipe, text=True
+    ) as training:
+        assert training.stdout is not None
+        assert training.stdout.readline().startswith("epoch 1/10000")
+        training.send_signal(signal.SIGINT)
+        _, message = training.communicate(timeout=20)
+    assert training.returncode == 130
+    assert message == "train: interrupted; nothing half-written was kept\n"
+    assert checkout.outputs() == before
     assert not list(checkout.folder.rglob(".partial-*"))
 
 

@@ -1,9 +1,7 @@
 """`make verify`: run the last commit's pipeline afresh, and compare the hash of every output with its dvc.lock."""
 
 import argparse
-import importlib.metadata
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -12,8 +10,7 @@ from pathlib import Path
 import yaml
 
 from tools.checkout import ROOT, clone_to, run_dvc
-
-PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "matplotlib", "scikit-learn", "dvc")
+from tools.machine import machine
 
 
 def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
@@ -29,29 +26,6 @@ def data_source() -> dict[str, str]:
         return {"DATASET_MIRROR": str(raw)}
     given = os.environ.get("DATASET_MIRROR")
     return {"DATASET_MIRROR": str(Path(given).resolve())} if given and Path(given).is_dir() else {}
-
-
-def processor() -> str:
-    """The processor's model as the system names it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def machine(threads: int) -> str:
-    """What this ran on, in two lines: what could explain a difference."""
-    versions = []
-    for package in PACKAGES:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue  # one of the two builds of TensorFlow
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"Python {platform.python_version()}, {', '.join(versions)}\n"
-        f"{platform.system()} {platform.machine()}, {processor()}, {cores} cores usable, compute.threads {threads}"
-    )
 
 
 def compare(expected: dict[str, dict[str, str]], found: dict[str, dict[str, str]]) -> list[str]:
@@ -83,17 +57,19 @@ def main() -> int:
         clone_to(clone)
         expected = outputs_of(clone / "dvc.lock")
         threads = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["compute"]["threads"]
+        named = ", ".join(f"{name} {version}" for name, version in machine().items())
+        circumstances = f"on {named}, compute.threads {threads}"
         if stage and stage not in expected:
             parser.error(f"no stage '{stage}'; there are {', '.join(expected)}")
         (clone / "dvc.lock").unlink()  # so that the new one holds just what runs here
         target = [stage] if stage else []
         if status := run_dvc("repro", "--force", "--no-run-cache", *target, folder=clone, changes=data_source()):
-            print(f"verify: the pipeline failed, on\n{machine(threads)}", file=sys.stderr)
+            print(f"verify: the pipeline failed, {circumstances}", file=sys.stderr)
             return status
         found = outputs_of(clone / "dvc.lock")
         different = compare(expected, found)
     count = sum(map(len, found.values()))
-    print(f"\n{machine(threads)}")
+    print(f"\n{circumstances}")
     if different:
         print(f"verify: {len(different)} of {count} outputs differ from dvc.lock: {', '.join(different)}")
         return 1

@@ -14,22 +14,22 @@ from stages.lib.params import Params
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; changes no result
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU adds in another order
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # without it, a GPU computes where there is one, and sums in another order
 
 XLA_FLAGS = {
-    # Without it, exp and log are those of the platform's own library.
+    # Without it, XLA's library of matrix products may sum in the way that is fastest on each kind of processor.
     "xla_cpu_enable_platform_dependent_math": "false",
-    # Without it, a processor with AVX-512 sums 16 numbers at a time where one with AVX2 sums 8.
+    # Without it, a processor with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
     "xla_cpu_max_isa": "AVX2",
 }
 if platform.machine() == "x86_64":
     os.environ["XLA_FLAGS"] = " ".join(f"--{name}={value}" for name, value in XLA_FLAGS.items())
-    # The same for oneDNN, which multiplies matrices outside of XLA.
-    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
-    # Without it, oneDNN replaces single operations by ones that round otherwise on each kind of processor.
+    # These two are for what TensorFlow computes outside of XLA: without them, oneDNN takes over single operations, and
+    # rounds them by the processor's widest instructions.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 else:
-    os.environ.pop("XLA_FLAGS", None)
+    os.environ.pop("XLA_FLAGS", None)  # a user's own; the flags above are for x86-64
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402

@@ -26,7 +26,7 @@ class DownloadParams(Params):
     dataset: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
 
 
-class Published(BaseModel):
+class PublishedFile(BaseModel):
     """A file as published: what its bytes must be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,12 +47,12 @@ class Dataset(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
     mirrors: list[str]
-    files: dict[str, Published]
+    files: dict[str, PublishedFile]
     classes: Annotated[list[str], Field(min_length=2, max_length=256)]
 
     @field_validator("files")
     @classmethod
-    def _four(cls, files: dict[str, Published]) -> dict[str, Published]:
+    def _four(cls, files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
         if set(files) != set(FILES):
             raise ValueError(f"should be exactly {', '.join(FILES)}")
         return files

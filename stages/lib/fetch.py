@@ -11,7 +11,7 @@ import aiohttp
 import fsspec
 from tqdm import tqdm
 
-from stages.lib.catalogue import Published
+from stages.lib.catalogue import PublishedFile
 from stages.lib.errors import UserError
 
 DIGITS = "scikit-learn://digits/"  # the source within scikit-learn's own package
@@ -36,7 +36,7 @@ def sources_of(mirrors: Sequence[str]) -> list[str]:
 
 def fetch(
     name: str,
-    published: Published,
+    published: PublishedFile,
     sources: Sequence[str],
     target: Path,
     *,
@@ -85,7 +85,7 @@ def fetch(
     )
 
 
-def _read(address: str, published: Published, stall: float) -> Iterator[bytes]:
+def _read(address: str, published: PublishedFile, stall: float) -> Iterator[bytes]:
     """Yield a file's bytes from one address; raise SourceError where they are not to be had, or not the right ones."""
     digest = hashlib.sha256()
     size = 0

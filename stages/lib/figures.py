@@ -51,7 +51,8 @@ def draw_curves(history: dict[str, np.ndarray], title: str, validated_on: str) -
         title: name of the data set.
         validated_on: which images the validation figures are of.
     """
-    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    figure = Figure(figsize=(9.6, 3.8))
+    figure.subplots_adjust(left=0.06, right=0.99, bottom=0.13, top=0.92, wspace=0.15)
     for axes, measure in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
         for name, column, colour, marker in (
             ("training", measure, BLUE, "o"),
@@ -88,8 +89,9 @@ def draw_confusion_matrix(counts: np.ndarray, classes: Sequence[str], title: str
     # Errors and hits each have a scale: on one scale, the few errors would all look like nothing.
     diagonal = np.eye(size, dtype=bool)
     recall = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
-    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
-    axes = figure.subplots()
+    longest = 0.075 * max(map(len, classes))  # inches that a class's name takes
+    figure = Figure(figsize=(6.9 + longest, 6.1 + longest))
+    axes = figure.add_axes(_inches(figure, left=0.55 + longest, bottom=0.5 + longest, width=5.2, height=5.2))
     axes.imshow(np.where(diagonal, recall[:, None], np.nan), cmap="Blues", vmin=0, vmax=1.6)
     axes.imshow(
         np.where(diagonal | (counts == 0), np.nan, counts),
@@ -129,19 +131,30 @@ def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[boo
     """
     columns = min(max(len(images), 3), 5)
     rows = max(1, -(-len(images) // columns))
-    width, height = 1.75 * columns + 0.1, 2.2 * rows + 0.5  # inches
-    figure = Figure(figsize=(width, height))
+    height = 2.2 * rows + 0.5  # inches
+    figure = Figure(figsize=(1.75 * columns + 0.1, height))
     figure.suptitle(title, y=1 - 0.25 / height, va="center")
     for index, (image, caption, is_wrong) in enumerate(zip(images, captions, wrong, strict=True)):
         row, column = divmod(index, columns)
-        # Placed by hand: laying out so many axes automatically takes longer than all the rest of the figure.
-        left, bottom = 0.1 + 1.75 * column, height - 0.5 - 2.2 * (row + 1)
-        axes = figure.add_axes((left / width, (bottom + 0.1) / height, 1.65 / width, 1.65 / height))
+        left, bottom = 0.1 + 1.75 * column, height - 0.4 - 2.2 * (row + 1)
+        axes = figure.add_axes(_inches(figure, left, bottom, width=1.65, height=1.65))
         axes.set_axis_off()
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         weight, colour = ("bold", RED) if is_wrong else ("normal", "black")
         axes.set_title(caption, fontsize=9, fontweight=weight, color=colour, loc="center")
     return figure
+
+
+def _inches(
+    figure: Figure, left: float, bottom: float, width: float, height: float
+) -> tuple[float, float, float, float]:
+    """A place in a figure, from inches to shares of its size.
+
+    Axes are placed by hand, because matplotlib's automatic layouts draw everything several times: that would take
+    longer than all the rest of the stage.
+    """
+    across, up = figure.get_size_inches()
+    return left / across, bottom / up, width / across, height / up
 
 
 def _every(values: np.ndarray) -> int:

@@ -21,7 +21,7 @@ def rows_of_piece(pixels: int) -> int:
     return max(1, PIECE_BYTES // pixels)
 
 
-class Published:
+class PublishedHalf:
     """The images and labels of one half of a data set (train or t10k), opened together and checked."""
 
     def __init__(self, half: str, dataset: Dataset, files: ExitStack) -> None:

@@ -1,15 +1,12 @@
 """What `tools.bench` writes: statistics, tables, the report and its chart. Standard library, but for the chart."""
 
-import os
-import platform
 import re
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, median, stdev
 
-PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "dvc")
+from tools.machine import machine
 
 
 def spread(values: Sequence[float], form: str = ".2f") -> list[str]:
@@ -64,36 +61,13 @@ def accuracies(measured: Mapping[str, Sequence[float]]) -> str:
     first, second = measured.values()
     difference = fmean(second) - fmean(first)
     error = sqrt(sum(value**2 for value in errors.values()))
-    verdict = "equal within it" if abs(difference) <= error else "not equal within it"
+    accuracy = fmean([*first, *second])
+    binomial = sqrt(accuracy * (1 - accuracy) / 10_000)
     return (
         table(["test accuracy", "mean", "standard error", "lowest", "highest", "seeds"], rows)
-        + f"\n\nThe means differ by {difference:+.3%}; the standard error of that difference is {error:.3%}: {verdict}"
-        + (
-            "."
-            if abs(difference) <= error
-            else f" ({abs(difference) / error:.1f} standard errors; chance alone gives more than one in every third "
-            "comparison, more than two in every twentieth)."
-        )
+        + f"\n\nThe means differ by {difference:+.3%}, {abs(difference) / error:.1f} times the standard error of that "
+        f"difference ({error:.3%}). The standard error of one accuracy on 10,000 images is {binomial:.3%}."
     )
-
-
-def processor() -> str:
-    """Model of the processor, and number of cores to compute with."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists() and (found := re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M)):
-        model = found[1]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores"
-
-
-def versions() -> dict[str, str]:
-    """What the figures were measured with."""
-    installed = {
-        package.metadata["Name"].lower().replace("_", "-"): package.version for package in metadata.distributions()
-    }
-    packages = {name: installed[name] for name in PACKAGES if name in installed}
-    return {"processor": processor(), "system": platform.system(), "Python": platform.python_version(), **packages}
 
 
 def write_report(path: Path, titles: Sequence[str], sections: Mapping[str, str], *, quick: bool) -> None:
@@ -114,7 +88,7 @@ def write_report(path: Path, titles: Sequence[str], sections: Mapping[str, str],
         "compared ran in turn (A, B, A, B, ...). Figures are medians, with the lowest and the highest; a ratio is the "
         "median of the ratios of neighbours, with the lowest and the highest in brackets.",
         *(["**Measured with `--quick`, which only tries the tool out: the figures mean nothing.**"] if quick else []),
-        table(["measured with", "version"], [[name, version] for name, version in versions().items()]),
+        table(["measured with", "version"], list(map(list, machine().items()))),
         *(f"## {title}\n\n{texts[title]}" for title in titles if title in texts),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,56 @@
+"""The commands around the pipeline: `make` without a source, and `make verify`."""
+
+import json
+import subprocess
+
+from conftest import Checkout
+
+
+def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout) -> None:
+    unreproduced.set_param("dataset", "mnist")
+    catalogue = unreproduced.folder / "stages/lib/datasets.yaml"
+    catalogue.write_text(catalogue.read_text().replace("https://", "http://127.0.0.1:9/"))
+    unreproduced.git("commit", "--all", "--message", "no source")
+    done = unreproduced.run("-m", "tools.run", changes={"DATASET_MIRROR": ""})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("No source of MNIST can be reached: running the demo instead")
+    assert "test images of scikit-learn digits." in done.stdout
+    demo = unreproduced.folder / "build/demo"
+    assert json.loads((demo / "reports/data.json").read_text())["dataset"] == "digits"
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=unreproduced.folder, capture_output=True, text=True)
+    assert status.stdout == ""
+    assert not (unreproduced.folder / "data").exists()
+
+
+def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:
+    done = checkout.run("-m", "tools.run")
+    assert "Running stage" not in done.stdout
+    metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
+    assert f"Test accuracy {metrics['accuracy']:.4f}: {metrics['errors']} errors in the 360 test images" in done.stdout
+
+
+def test_verify_finds_every_output_the_same(checkout: Checkout) -> None:
+    done = checkout.run("-m", "tools.verify", "--stage", "preprocess")
+    assert done.returncode == 0, done.stderr
+    assert "all 11 outputs are the same, bit for bit" in done.stdout
+    assert "compute.threads 2" in done.stdout
+
+
+def test_verify_names_the_output_that_differs(checkout: Checkout) -> None:
+    right = (checkout.folder / "dvc.lock").read_text()
+    at = right.index("md5: ", right.index("path: reports/data.json")) + len("md5: ")
+    (checkout.folder / "dvc.lock").write_text(right[:at] + "0" * 32 + right[at + 32 :])
+    checkout.git("commit", "--all", "--message", "a false hash")
+    done = checkout.run("-m", "tools.verify", "--stage", "preprocess")
+    assert done.returncode == 1
+    assert "1 of 11 outputs differ from dvc.lock: reports/data.json" in done.stdout
+    assert f"{right[at : at + 32]}  DIFFERENT" in done.stdout
+
+
+def test_verify_does_not_take_the_word_of_damaged_raw_files(checkout: Checkout) -> None:
+    labels = checkout.folder / "data/raw/t10k-labels-idx1-ubyte.gz"
+    labels.unlink()
+    labels.write_bytes(b"noise")
+    done = checkout.run("-m", "tools.verify", "--stage", "download")
+    assert done.returncode == 0, done.stderr
+    assert "scikit-learn://digits/" in done.stdout
