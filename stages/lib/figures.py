@@ -31,8 +31,6 @@ matplotlib.rcParams.update(
         "axes.grid": True,
         "grid.color": "#e4e4e4",
         "legend.frameon": False,
-        "figure.titlesize": 12,
-        "figure.titleweight": "bold",
     }
 )
 
@@ -131,17 +129,20 @@ def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[boo
     """
     columns = min(max(len(images), 3), 5)
     rows = max(1, -(-len(images) // columns))
-    height = 2.2 * rows + 0.5  # inches
-    figure = Figure(figsize=(1.75 * columns + 0.1, height))
-    figure.suptitle(title, y=1 - 0.25 / height, va="center")
+    width, height = 1.75 * columns + 0.1, 2.2 * rows + 0.5  # inches
+    figure = Figure(figsize=(width, height))
+    # One plane measured in inches holds all images: axes for each would take several times as long to draw.
+    plane = figure.add_axes((0, 0, 1, 1))
+    plane.set_axis_off()
     for index, (image, caption, is_wrong) in enumerate(zip(images, captions, wrong, strict=True)):
         row, column = divmod(index, columns)
         left, bottom = 0.1 + 1.75 * column, height - 0.4 - 2.2 * (row + 1)
-        axes = figure.add_axes(_inches(figure, left, bottom, width=1.65, height=1.65))
-        axes.set_axis_off()
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1)
+        tall, wide = (1.65 * size / max(image.shape) for size in image.shape)
+        plane.imshow(image, cmap="gray", vmin=0, vmax=1, extent=(left, left + wide, bottom, bottom + tall))
         weight, colour = ("bold", RED) if is_wrong else ("normal", "black")
-        axes.set_title(caption, fontsize=9, fontweight=weight, color=colour, loc="center")
+        plane.text(left + 0.825, bottom + 1.7, caption, fontsize=9, fontweight=weight, color=colour, ha="center")
+    plane.text(width / 2, height - 0.25, title, fontsize=12, fontweight="bold", ha="center", va="center")
+    plane.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     return figure
 
 
@@ -150,8 +151,7 @@ def _inches(
 ) -> tuple[float, float, float, float]:
     """A place in a figure, from inches to shares of its size.
 
-    Axes are placed by hand, because matplotlib's automatic layouts draw everything several times: that would take
-    longer than all the rest of the stage.
+    By hand, because matplotlib's automatic layouts draw everything several times.
     """
     across, up = figure.get_size_inches()
     return left / across, bottom / up, width / across, height / up
