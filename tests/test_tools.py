@@ -1,6 +1,8 @@
 """The commands around the pipeline: `make` without a source, and `make verify`."""
 
 import json
+import re
+import shutil
 import subprocess
 
 from conftest import Checkout
@@ -20,6 +22,15 @@ def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout)
     status = subprocess.run(["git", "status", "--porcelain"], cwd=unreproduced.folder, capture_output=True, text=True)
     assert status.stdout == ""
     assert not (unreproduced.folder / "data").exists()
+
+
+def test_a_first_make_runs_every_stage_even_those_whose_results_are_in_git(checkout: Checkout) -> None:
+    before = checkout.outputs()
+    for folder in ("data", "models", ".dvc/cache"):
+        shutil.rmtree(checkout.folder / folder)
+    done = checkout.run("-m", "tools.run", changes={"DATASET_MIRROR": ""})
+    assert re.findall(r"Running stage '(\w+)'", done.stdout) == ["download", "preprocess", "train", "evaluate", "plot"]
+    assert checkout.outputs() == before
 
 
 def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:

@@ -36,7 +36,8 @@ def main() -> int:
 
         print(f"No source of {title} can be reached: running the demo instead, on scikit-learn's digits.", flush=True)
         return demo.main()
-    if status := run_dvc("repro"):
+    # Of a fresh clone DVC would run no stage whose results are in git already; a first run is to show that all can.
+    if status := run_dvc("repro", *(["--force"] if first_run else [])):
         return status
     print(summary(ROOT))
     return 0
