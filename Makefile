@@ -19,7 +19,7 @@ test: .venv/ready-dev ## run all tests
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
 	@python -m pytest --numprocesses 2 -m emulated
 
-bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (20 minutes)
+bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (30 minutes)
 	@python -m tools.bench $(if $(ONLY),--only $(ONLY))
 
 check: .venv/ready-dev ## formatting, lint, types

@@ -1,7 +1,6 @@
 """A user's mistakes end a stage with one message, exit status 1, no traceback, and the earlier results as they were."""
 
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -147,4 +146,3 @@ def test_no_source_reached_lists_them_all(unreproduced: Checkout) -> None:
     assert f"{nothing}: not found" in message
     assert message.count("http://127.0.0.1:9/") >= 3
     assert "set DATASET_MIRROR" in message
-    shutil.rmtree(unreproduced.folder)

@@ -18,7 +18,7 @@ from stages.lib.errors import UserError
 from stages.preprocess import choose_held_out
 
 CLASSES = ["cat", "dog", "eel"]
-TRAIN, TEST = 2500, 1100  # more than split.ROWS, so that there are several pieces
+TRAIN, TEST = 2500, 1100
 
 
 def images(count: int, height: int = 3, width: int = 4) -> np.ndarray:
@@ -70,6 +70,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(split, "PIECE_BYTES", 700 * 3 * 4)  # so that the images come in several pieces
     monkeypatch.setattr(split, "RAW", tmp_path / "raw")
     monkeypatch.setattr(paths, "PROCESSED", tmp_path / "processed")
     monkeypatch.setattr(preprocess, "DATA", tmp_path / "data.json")

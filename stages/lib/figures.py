@@ -88,8 +88,10 @@ def draw_confusion_matrix(counts: np.ndarray, classes: Sequence[str], title: str
     diagonal = np.eye(size, dtype=bool)
     recall = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
     longest = 0.075 * max(map(len, classes))  # inches that a class's name takes
-    figure = Figure(figsize=(6.9 + longest, 6.1 + longest))
-    axes = figure.add_axes(_inches(figure, left=0.55 + longest, bottom=0.5 + longest, width=5.2, height=5.2))
+    width, height = 6.9 + longest, 6.1 + longest  # inches, too
+    figure = Figure(figsize=(width, height))
+    # Placed by hand, because matplotlib's automatic layouts draw everything several times.
+    axes = figure.add_axes(((0.55 + longest) / width, (0.5 + longest) / height, 5.2 / width, 5.2 / height))
     axes.imshow(np.where(diagonal, recall[:, None], np.nan), cmap="Blues", vmin=0, vmax=1.6)
     axes.imshow(
         np.where(diagonal | (counts == 0), np.nan, counts),
@@ -106,7 +108,7 @@ def draw_confusion_matrix(counts: np.ndarray, classes: Sequence[str], title: str
     axes.set_title(f"{title}: {wrong:,} errors in {total:,} test images")
     turned = max(map(len, classes)) > 3
     axes.set_xticks(range(size), classes, rotation=45 if turned else 0, ha="right" if turned else "center")
-    axes.set_yticks(range(size), [f"{name}" for name in classes])
+    axes.set_yticks(range(size), classes)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.tick_params(length=0)
@@ -144,17 +146,6 @@ def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[boo
     plane.text(width / 2, height - 0.25, title, fontsize=12, fontweight="bold", ha="center", va="center")
     plane.set(xlim=(0, width), ylim=(0, height), aspect="equal")
     return figure
-
-
-def _inches(
-    figure: Figure, left: float, bottom: float, width: float, height: float
-) -> tuple[float, float, float, float]:
-    """A place in a figure, from inches to shares of its size.
-
-    By hand, because matplotlib's automatic layouts draw everything several times.
-    """
-    across, up = figure.get_size_inches()
-    return left / across, bottom / up, width / across, height / up
 
 
 def _every(values: np.ndarray) -> int:
