@@ -1,11 +1,13 @@
 """The compiled training loop does the mathematics of Keras's fit, and is decided by its seed."""
 
+import math
+
 import numpy as np
 import pytest
 
-from stages.lib.backend import keras, use_threads
+from stages.lib.backend import keras, tf, use_threads
 from stages.lib.network import Predictor, build_network
-from stages.lib.training import train_epochs
+from stages.lib.training import learning_rates, train_epochs
 
 use_threads(2)
 RNG = np.random.default_rng(0)
@@ -13,30 +15,145 @@ IMAGES = RNG.random((150, 20), np.float32)  # with batches of 32, the last one i
 LABELS = RNG.integers(0, 3, 150).astype(np.uint8)
 
 
-def small_network(seed: int = 1) -> keras.Sequential:
-    return build_network(20, [16, 8], 3, activation="relu", seed=seed, name="small")
+QUIET = {"progress": lambda images: None}
 
 
-def trained(network: keras.Sequential, **changes) -> list[tuple[float, float]]:
-    options = {"batch_size": 32, "epochs": 2, "seed": 7, "progress": lambda images: None} | changes
-    return list(train_epochs(network, keras.optimizers.Adam(0.01), IMAGES, LABELS, **options))
+def small_network(seed: int = 1, **changes) -> keras.Sequential:
+    return build_network(20, [16, 8], 3, activation="relu", seed=seed, name="small", **changes)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def constant(rate: float, *, batch_size: int, epochs: int = 1) -> np.ndarray:
+    return learning_rates(rate, "constant", epochs=epochs, warmup_epochs=0, steps=math.ceil(len(LABELS) / batch_size))
+
+
+def trained(network: keras.Sequential, seed: int = 7) -> list[tuple[float, float]]:
+    rates = constant(0.01, batch_size=32, epochs=2)
+    return list(
+        train_epochs(network, keras.optimizers.Adam(), IMAGES, LABELS, batch_size=32, rates=rates, seed=seed, **QUIET)
+    )
+
+
+def assert_same_weights(network: keras.Model, reference: keras.Model) -> None:
+    for mine, theirs in zip(network.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
 def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str) -> None:
     ours, reference = small_network(), small_network()
     seen: list[int] = []
+    rates = constant(0.001, batch_size=32)
     [(loss, accuracy)] = train_epochs(
-        ours, keras.optimizers.get(optimizer), IMAGES, LABELS, batch_size=32, epochs=1, seed=7, progress=seen.append
+        ours,
+        keras.optimizers.get(optimizer),
+        IMAGES,
+        LABELS,
+        batch_size=32,
+        rates=rates,
+        seed=7,
+        progress=seen.append,
     )
     order = np.random.default_rng([7, 0]).permutation(len(LABELS))
-    reference.compile(keras.optimizers.get(optimizer), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    fitted = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.001}})
+    reference.compile(fitted, "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = reference.fit(IMAGES[order], LABELS[order], batch_size=32, shuffle=False, verbose=0).history
-    for mine, theirs in zip(ours.get_weights(), reference.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert_same_weights(ours, reference)
     assert loss == pytest.approx(history["loss"][0], rel=1e-4)
     assert accuracy == pytest.approx(history["accuracy"][0])
     assert sum(seen) == len(LABELS)
+
+
+def test_what_the_best_networks_use_equals_keras_in_fit() -> None:
+    """Batch normalisation, label smoothing, AdamW, and a cosine schedule with warm-up, all together."""
+    count, epochs, steps, warmup = 128, 3, 4, 5  # whole batches: fit's last, partial one is normalised by itself
+    ours, reference = (small_network(batch_normalization=True) for _ in range(2))
+    rates = learning_rates(0.01, "cosine", epochs=epochs, warmup_epochs=warmup / steps, steps=steps)
+    optimizer = keras.optimizers.Adam(weight_decay=0.1)
+    losses = train_epochs(
+        ours,
+        optimizer,
+        IMAGES[:count],
+        LABELS[:count],
+        batch_size=32,
+        rates=rates,
+        seed=7,
+        label_smoothing=0.2,
+        **QUIET,
+    )
+    assert len(list(losses)) == epochs
+    orders = [np.random.default_rng([7, epoch]).permutation(count) for epoch in range(epochs)]
+    targets = keras.utils.to_categorical(LABELS)
+    reference.compile(
+        keras.optimizers.AdamW(ListedRates(rates.ravel()), weight_decay=0.1),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.2),
+    )
+    for order in orders:
+        reference.fit(IMAGES[order], targets[order], batch_size=32, shuffle=False, verbose=0)
+    assert_same_weights(ours, reference)
+
+
+class ListedRates(keras.optimizers.schedules.LearningRateSchedule):
+    def __init__(self, rates: np.ndarray) -> None:
+        self.rates = rates
+
+    def __call__(self, step):
+        return keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
+
+
+def test_the_learning_rates_are_those_of_keras_cosine_decay() -> None:
+    found = learning_rates(0.01, "cosine", epochs=4, warmup_epochs=0.5, steps=10)
+    assert found.shape == (4, 10)
+    assert found.dtype == np.float32
+    found = found.ravel()
+    keras_decay = keras.optimizers.schedules.CosineDecay(0.01, decay_steps=35)
+    np.testing.assert_allclose(found[5:], [float(keras_decay(step)) for step in range(35)], rtol=1e-4)
+    np.testing.assert_allclose(found[:5], [0.01 * step / 6 for step in range(1, 6)], rtol=1e-6)
+    constant_rates = learning_rates(0.01, "constant", epochs=2, warmup_epochs=0.1, steps=10)
+    np.testing.assert_allclose(constant_rates.ravel(), [0.005] + [0.01] * 19, rtol=1e-6)
+
+
+def test_a_partial_batch_is_normalised_with_real_images() -> None:
+    # The last of the two batches is 1 image, filled up: by copies of one image, its spread would be 0.
+    network = small_network(batch_normalization=True)
+    images, labels = IMAGES[:33], LABELS[:33]
+    sums = images @ network.layers[0].get_weights()[0]
+    order = np.random.default_rng([7, 0]).permutation(33)
+    rates = constant(0.0, batch_size=32)[:, :2]
+    list(train_epochs(network, keras.optimizers.SGD(), images, labels, batch_size=32, rates=rates, seed=7, **QUIET))
+    moving = np.ones(16)
+    for batch in np.resize(order, (2, 32)):
+        moving = 0.99 * moving + 0.01 * sums[batch].var(axis=0)
+    np.testing.assert_allclose(network.layers[1].moving_variance.numpy(), moving, rtol=1e-4)
+
+
+def test_dropout_leaves_out_that_share_of_the_units_and_is_decided_by_the_seed() -> None:
+    def weights(**changes) -> bytes:
+        network = small_network(**changes)
+        trained(network)
+        return b"".join(layer.tobytes() for layer in network.get_weights())
+
+    assert weights(dropout=0.5) == weights(dropout=0.5)
+    assert weights(dropout=0.5) != weights(dropout=0.0)
+    dropout = small_network(dropout=0.3).get_layer("dropout_1")
+    assert float(np.mean(dropout(np.ones((1000, 100)), training=True) == 0)) == pytest.approx(0.3, abs=0.01)
+
+
+def test_images_are_deformed_anew_in_each_step() -> None:
+    met: list[int] = []
+
+    def augment(batch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return batch * 0 + tf.cast(step, tf.float32)  # all images of a step show its number
+
+    # With a rate of 0 and a network that adds up what it sees, the loss tells the steps' numbers.
+    network = small_network()
+    rates = constant(0.0, batch_size=50, epochs=2)
+    options = {"batch_size": 50, "rates": rates, "seed": 7, "progress": met.append, "augment": augment}
+    losses = [loss for loss, _ in train_epochs(network, keras.optimizers.SGD(), IMAGES, LABELS, **options)]
+    orders = [np.random.default_rng([7, epoch]).permutation(150).reshape(3, 50) for epoch in (0, 1)]
+    for epoch, loss in enumerate(losses):
+        seen = [(np.full((50, 20), 3 * epoch + n, np.float32), LABELS[batch]) for n, batch in enumerate(orders[epoch])]
+        expected = [Predictor(network)(images, labels)[1].mean() for images, labels in seen]
+        assert loss == pytest.approx(np.mean(expected), rel=1e-4)
 
 
 def test_every_image_is_met_once_an_epoch_whatever_the_batch_size() -> None:
@@ -44,8 +161,8 @@ def test_every_image_is_met_once_an_epoch_whatever_the_batch_size() -> None:
     network = small_network()
     _, losses = Predictor(network)(IMAGES, LABELS)
     for batch_size in (1, 32, 150, 4096):
-        options = {"batch_size": batch_size, "epochs": 1, "seed": 7, "progress": lambda images: None}
-        [(loss, _)] = train_epochs(network, keras.optimizers.SGD(0.0), IMAGES, LABELS, **options)
+        options = {"batch_size": batch_size, "rates": constant(0.0, batch_size=batch_size), "seed": 7, **QUIET}
+        [(loss, _)] = train_epochs(network, keras.optimizers.SGD(), IMAGES, LABELS, **options)
         assert loss == pytest.approx(losses.mean(), rel=1e-5)
 
 
@@ -62,8 +179,8 @@ def test_the_seed_decides_weights_and_order() -> None:
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
     frozen = small_network()
-    options = {"batch_size": 100, "epochs": 2, "seed": 7, "progress": lambda images: None}
-    first, second = train_epochs(frozen, keras.optimizers.SGD(0.1), IMAGES, LABELS, **options)
+    options = {"batch_size": 100, "rates": constant(0.1, batch_size=100, epochs=2), "seed": 7, **QUIET}
+    first, second = train_epochs(frozen, keras.optimizers.SGD(), IMAGES, LABELS, **options)
     assert first[0] != second[0]
 
 

@@ -43,6 +43,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write a .npy file."""
+    with new_file(path) as partial, partial.open("wb") as file:
+        np.save(file, array)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object that an earlier stage wrote.
 

@@ -15,8 +15,33 @@ from stages.lib.paths import relative
 PREDICT_BATCH = 1000  # images a call; one shape, so that it is compiled once
 
 
+class BatchNormalization(keras.layers.BatchNormalization):
+    """Keras's layer with another way to 1 / sqrt(variance).
+
+    For Keras's, XLA takes the processor's own approximation of it (`rsqrtss`), which is not the same on Intel and AMD.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002
+        """Normalise float32 (n, units): by the batch in training, in prediction by the mean over the last batches."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            mean, variance = tf.nn.moments(inputs, axes=[0])
+            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
+            self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
+        scale = self.gamma * tf.exp(-0.5 * tf.math.log(variance + self.epsilon))
+        return inputs * scale + (self.beta - mean * scale)
+
+
 def build_network(
-    pixels: int, hidden_units: list[int], classes: int, *, activation: str, seed: int, name: str
+    pixels: int,
+    hidden_units: list[int],
+    classes: int,
+    *,
+    activation: str,
+    seed: int,
+    name: str,
+    batch_normalization: bool = False,
+    dropout: float = 0.0,
 ) -> keras.Sequential:
     """Build a dense network with softmax output; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero.
 
@@ -25,18 +50,53 @@ def build_network(
         hidden_units: units of each hidden layer, input side first.
         classes: size of the output.
         activation: of the hidden layers.
-        seed: decides the initial weights.
+        seed: decides the initial weights and what dropout leaves out.
         name: of the network; the pipeline uses it to tell which data set a model is for.
+        batch_normalization: normalise the sums of each hidden layer before the activation (Ioffe and Szegedy 2015,
+            "Batch normalization"), in place of a bias.
+        dropout: share of each hidden layer's units that a training step leaves out (Srivastava et al. 2014, "Dropout").
     """
     keras.utils.set_random_seed(seed)
-    layers = [keras.layers.Dense(units, activation, name=f"hidden_{n}") for n, units in enumerate(hidden_units, 1)]
-    output = keras.layers.Dense(classes, "softmax", name="probabilities")
-    return keras.Sequential([keras.Input((pixels,), name="pixels"), *layers, output], name=name)
+    network = keras.Sequential([keras.Input((pixels,), name="pixels")], name=name)
+    for n, units in enumerate(hidden_units, 1):
+        if batch_normalization:
+            network.add(keras.layers.Dense(units, use_bias=False, name=f"hidden_{n}"))
+            network.add(BatchNormalization(name=f"normalization_{n}"))
+            network.add(keras.layers.Activation(activation, name=f"activation_{n}"))
+        else:
+            network.add(keras.layers.Dense(units, activation, name=f"hidden_{n}"))
+        if dropout:
+            network.add(keras.layers.Dropout(dropout, name=f"dropout_{n}"))
+    network.add(keras.layers.Dense(classes, "softmax", name="probabilities"))
+    return network
+
+
+def copy_weights(network: keras.Sequential, plain: keras.Sequential) -> None:
+    """Give a network of dense layers alone the weights with which it predicts what `network` does.
+
+    In prediction batch normalisation only scales and shifts each unit, so it goes into the weights before it, and
+    dropout does nothing.
+    """
+    for layer in plain.layers:
+        kernel, *bias = network.get_layer(layer.name).get_weights()
+        if not bias:
+            normalization = network.get_layer(layer.name.replace("hidden", "normalization"))
+            gamma, beta, mean, variance = normalization.get_weights()
+            scale = gamma / np.sqrt(variance + np.float32(normalization.epsilon))
+            kernel, bias = kernel * scale, [beta - mean * scale]
+        layer.set_weights([kernel, *bias])
 
 
 def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
     """The negative log of the probability given to the true class, float32 (n,), in nats."""
     return keras.ops.sparse_categorical_crossentropy(labels, probabilities)
+
+
+def smoothed_cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """The same, with the given share of each label spread over all classes, float32 (n,), in nats."""
+    classes = probabilities.shape[-1]
+    targets = keras.ops.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    return keras.ops.categorical_crossentropy(targets, probabilities)
 
 
 class Predictor:

@@ -9,11 +9,13 @@ DATASETS = ROOT / "stages/lib/datasets.yaml"
 
 RAW = ROOT / "data/raw"
 PROCESSED = ROOT / "data/processed"
+AUGMENTED = ROOT / "data/augmented/examples.npy"
 MODEL = ROOT / "models/model.keras"
 
 REPORTS = ROOT / "reports"
 DATA = REPORTS / "data.json"
 HISTORY = REPORTS / "history.csv"
+VALIDATION = REPORTS / "validation.json"
 METRICS = REPORTS / "metrics.json"
 PREDICTIONS = REPORTS / "predictions.csv"
 FIGURES = REPORTS / "figures"

@@ -105,7 +105,7 @@ def loop(
     from stages.lib.files import read_array
     from stages.lib.network import Predictor, build_network
     from stages.lib.params import read_params
-    from stages.lib.training import train_epochs
+    from stages.lib.training import learning_rates, train_epochs
 
     use_threads(read_params(ComputeParams).threads)
     processed = Path(checkout, "data/processed")
@@ -117,6 +117,7 @@ def loop(
     )
     network = build_network(784, hidden_units, 10, activation="relu", seed=seed, name="mnist")
     predict = Predictor(network)
+    steps = math.ceil(len(train_labels[:images]) / batch_size)
     accuracy = None
     ends: list[float] = []
     start = time.perf_counter()
@@ -126,7 +127,7 @@ def loop(
         train_images[:images],
         train_labels[:images],
         batch_size=batch_size,
-        epochs=epochs,
+        rates=learning_rates(0.001, "constant", epochs=epochs, warmup_epochs=0, steps=steps),
         seed=seed,
         progress=lambda _: None,
     ):
