@@ -1,5 +1,6 @@
 """The figures of recall and calibration: what they show, also of few or odd numbers, and always in the same bytes."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,5 @@ def test_recall_of_few_and_of_many_classes_fits_its_figure(tmp_path, hits, total
         assert figure.bbox.x0 <= box.x0, text
         assert box.x1 <= figure.bbox.x1, text
         assert figure.bbox.y0 <= box.y0, text
+    names = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(above.y0 > below.y1 for above, below in pairwise(names))

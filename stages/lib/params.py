@@ -14,7 +14,7 @@ from stages.lib.paths import PARAMS, relative
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 1  # a wrong value may be anything, however large
 
-SECTIONS = ("download", "preprocess", "train", "plot", "compute")
+SECTIONS = ("download", "preprocess", "train", "plot", "gate", "compute")
 
 
 class Params(BaseModel):
