@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo verify test test-emulated bench check format lock clean help
+.PHONY: run demo verify gate test test-emulated bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
@@ -12,6 +12,9 @@ demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
 
 verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))
+
+gate: .venv/ready ## fail below the accuracy of params.yaml, or after a drop since a revision; REV=HEAD
+	@python -m tools.gate $(if $(REV),"$(REV)")
 
 test: .venv/ready-dev ## run all tests
 	@python -m pytest --numprocesses 2

@@ -1,7 +1,8 @@
-"""Plot: draw the curves, the confusion matrix, the first predictions and the worst mistakes.
+"""Plot: draw the curves, the confusion matrix, recall, calibration, predictions, mistakes and augmentation.
 
-Reads reports/{data.json,history.csv,predictions.csv} and data/processed/test_{images,labels}.npy;
-writes reports/figures/{curves,confusion_matrix,first_predictions,worst_mistakes}.png.
+Reads reports/{data.json,history.csv,predictions.csv}, data/processed/test_{images,labels}.npy and
+data/augmented/examples.npy; writes reports/figures/{curves,confusion_matrix,recall,calibration,first_predictions,
+worst_mistakes,augmentation}.png.
 """
 
 from pathlib import Path
@@ -11,12 +12,21 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from stages.lib.calibration import reliability
 from stages.lib.data import read_data
 from stages.lib.errors import UserError, run_stage
-from stages.lib.figures import draw_confusion_matrix, draw_curves, draw_images, save_figure
-from stages.lib.files import missing
+from stages.lib.figures import (
+    draw_augmentation,
+    draw_calibration,
+    draw_confusion_matrix,
+    draw_curves,
+    draw_images,
+    draw_recall,
+    save_figure,
+)
+from stages.lib.files import missing, read_array
 from stages.lib.params import Params, read_params
-from stages.lib.paths import FIGURES, HISTORY, PREDICTIONS, relative
+from stages.lib.paths import AUGMENTED, FIGURES, HISTORY, PREDICTIONS, relative
 
 HISTORY_COLUMNS = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
@@ -82,8 +92,12 @@ def main() -> None:
     counts = np.zeros((len(data.classes), len(data.classes)), int)
     np.add.at(counts, (labels, predicted), 1)
     save_figure(draw_confusion_matrix(counts, data.classes, data.title), FIGURES / "confusion_matrix.png")
+    recall = draw_recall(np.diag(counts), counts.sum(axis=1), data.classes, data.title)
+    save_figure(recall, FIGURES / "recall.png")
 
     wrong = predicted != labels
+    save_figure(draw_calibration(reliability(confidence, ~wrong), data.title), FIGURES / "calibration.png")
+
     first = np.arange(min(params.examples, len(labels)))
     captions = [f"predicted {data.classes[predicted[i]]}\ntrue {data.classes[labels[i]]}" for i in first]
     title = f"{data.title}: the first {len(first)} test images"
@@ -97,7 +111,11 @@ def main() -> None:
         f"{data.title}: the most confident of {wrong.sum():,} mistakes" if len(worst) else f"{data.title}: no mistake"
     )
     save_figure(draw_images(images[worst], captions, wrong[worst], title), FIGURES / "worst_mistakes.png")
-    print(f"plot: four figures in {relative(FIGURES)}")
+
+    examples = read_array(AUGMENTED, np.float32, (len(data.classes), None, data.pixels))
+    examples = examples.reshape(*examples.shape[:2], *data.image_shape)
+    save_figure(draw_augmentation(examples, data.classes, data.title), FIGURES / "augmentation.png")
+    print(f"plot: figures in {relative(FIGURES)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def test_a_plot_parameter_reruns_plot(checkout: Checkout) -> None:
 
 
 def test_an_edit_of_plot_reruns_plot(checkout: Checkout) -> None:
-    checkout.edit("stages/plot.py", "four figures", "4 figures")
+    checkout.edit("stages/plot.py", "plot: figures", "plot: the figures")
     assert checkout.repro() == ["plot"]
 
 
@@ -108,6 +108,8 @@ def test_every_artefact_is_as_the_design_says(reproduced: Checkout) -> None:
     assert {path.name for path in (reports / "figures").iterdir()} == {
         "curves.png",
         "confusion_matrix.png",
+        "recall.png",
+        "calibration.png",
         "first_predictions.png",
         "worst_mistakes.png",
     }

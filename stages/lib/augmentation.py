@@ -14,7 +14,7 @@ from pydantic import Field
 from stages.lib.backend import tf
 from stages.lib.params import Params
 
-EXAMPLES = 9  # deformations of an image that the pipeline shows
+EXAMPLES = 7  # deformations of an image that the pipeline shows
 
 
 class AugmentationParams(Params):

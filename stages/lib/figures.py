@@ -6,9 +6,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
 
+from stages.lib.calibration import BINS, EDGES, Reliability
 from stages.lib.files import new_file
+from stages.lib.interval import wilson_interval
 
 # Colours that stay apart for colour-blind people (Okabe and Ito 2008).
 BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#6b6b6b"
@@ -22,6 +24,7 @@ matplotlib.rcParams.update(
         "axes.titlesize": 11,
         "axes.titleweight": "bold",
         "axes.titlelocation": "left",
+        "axes.titley": 1.0,  # without it, all tick labels are measured once more, to keep the title off them
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.edgecolor": GREY,
@@ -120,6 +123,69 @@ def draw_confusion_matrix(counts: np.ndarray, classes: Sequence[str], title: str
     return figure
 
 
+def draw_recall(hits: np.ndarray, totals: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Which share of each class's images was recognised, each with its 95 % interval.
+
+    Args:
+        hits: integers (classes,), how many images of the class were recognised.
+        totals: integers (classes,), how many there are; a class may have none.
+        classes: the name of each.
+        title: name of the data set.
+    """
+    longest = 0.075 * max(map(len, classes))  # inches that a class's name takes
+    width, height = 6.6 + longest, 1.0 + 0.28 * len(classes)  # inches, too
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes(((0.25 + longest) / width, 0.6 / height, 5 / width, (height - 1) / height))
+    rows, whole = np.flatnonzero(totals), hits.sum() / totals.sum()
+    low, high = wilson_interval(hits[rows], totals[rows])
+    axes.axvline(whole, color=ORANGE, linestyle="--")
+    axes.hlines(rows, low, high, color=BLUE, linewidth=2)
+    axes.plot(hits[rows] / totals[rows], rows, "o", color=BLUE, clip_on=False, zorder=3)
+    for row, (hit, total) in enumerate(zip(hits, totals, strict=True)):
+        share = f"{hit / total:.1%} of {total:,}" if total else "no images"
+        axes.text(1.02, row, share, transform=axes.get_yaxis_transform(), va="center", color=GREY, fontsize=9)
+    start = np.floor(low.min() * 50) / 50
+    axes.set(xlim=(start, 1), ylim=(len(classes) - 0.5, -0.5))  # the first class on top
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.set_yticks(range(len(classes)), classes)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"recall and its 95% interval; the axis starts at {start:.0%}")
+    axes.set_title(f"{title}: recall of each class (dashed: of all, {whole:.2%})")
+    return figure
+
+
+def draw_calibration(bins: Reliability, title: str) -> Figure:
+    """The reliability diagram: how often the network is right, against how sure it is, and how often it is so sure.
+
+    Args:
+        bins: the predictions, gathered by their confidence.
+        title: name of the data set.
+    """
+    figure = Figure(figsize=(6.4, 6.6))
+    axes = figure.add_axes((0.1, 0.31, 0.87, 0.64), xlim=(0, 1), ylim=(0, 1))
+    filled = np.flatnonzero(bins.count)
+    count, correct = bins.count[filled], bins.correct[filled]
+    confidence = bins.confidence[filled] / count
+    axes.plot([0, 1], [0, 1], "--", color=ORANGE)
+    axes.text(0.02, 0.97, "less sure than right", va="top", color=GREY)
+    axes.text(0.98, 0.03, "surer than right", ha="right", color=GREY)
+    axes.vlines(confidence, *wilson_interval(correct, count), color=BLUE, linewidth=2, clip_on=False)
+    axes.plot(confidence, correct / count, "o", color=BLUE, clip_on=False, zorder=3)
+    axes.set_title(f"{title}: expected calibration error {bins.expected_calibration_error:.4f}")
+    axes.set_ylabel("accuracy and its 95% interval")
+    axes.tick_params(labelbottom=False)
+
+    below = figure.add_axes((0.1, 0.09, 0.87, 0.18), xlim=(0, 1), yscale="log", ylim=(0.7, 8 * count.max()))
+    below.bar(EDGES[filled], count, 1 / BINS, align="edge", color=BLUE, edgecolor="white")
+    for left, number in zip(EDGES[filled], count, strict=True):
+        below.text(left + 0.5 / BINS, 1.2 * number, f"{number:,}", ha="center", va="bottom", color=GREY, fontsize=8)
+    below.set_xlabel("confidence: the probability given to the predicted class")
+    below.set_ylabel("images (log)")
+    below.yaxis.set_major_locator(NullLocator())
+    below.yaxis.set_minor_locator(NullLocator())
+    return figure
+
+
 def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[bool], title: str) -> Figure:
     """Images in a grid, each with a caption; that of a wrong prediction is bold and red.
 
@@ -145,6 +211,37 @@ def draw_images(images: np.ndarray, captions: Sequence[str], wrong: Sequence[boo
         plane.text(left + 0.825, bottom + 1.7, caption, fontsize=9, fontweight=weight, color=colour, ha="center")
     plane.text(width / 2, height - 0.25, title, fontsize=12, fontweight="bold", ha="center", va="center")
     plane.set(xlim=(0, width), ylim=(0, height), aspect="equal")
+    return figure
+
+
+def draw_augmentation(examples: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """One training image of each class, as it is and as training may meet it.
+
+    Args:
+        examples: float (classes, n, height, width), 0 to 1; the first of n is the image as it is.
+        classes: the name of each.
+        title: name of the data set.
+    """
+    count, rows, height, width = examples.shape
+    gap = max(1, height // 10)
+    padded = np.pad(examples, ((0, 0), (0, 0), (0, gap), (0, gap)), constant_values=1.0)
+    mosaic = padded.transpose(1, 2, 0, 3).reshape(rows * (height + gap), count * (width + gap))
+    longest = 0.075 * max(map(len, classes))  # inches that a class's name takes
+    turned = longest > 0.6
+    left, top, cell = 1.0, 0.65 + (longest if turned else 0), 0.62  # inches, too
+    size = left + cell * count + 0.05, top + cell * rows
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((left / size[0], 0, cell * count / size[0], cell * rows / size[1]))
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1, aspect="auto")
+    axes.set_axis_off()
+    for column, name in enumerate(classes):
+        place = (column + 0.45) * (width + gap), -0.25 * height
+        axes.text(*place, name, ha="center", va="bottom", color=GREY, rotation=90 if turned else 0)
+    for row, name in ((0, "as it is"), (1, "as training\nmeets it")):
+        if row < rows:
+            axes.text(-0.25 * width, (row + 0.45) * (height + gap), name, ha="right", va="center", color=GREY)
+    what = "deformed anew in each epoch" if rows > 1 else "no augmentation: training meets the images as they are"
+    figure.text(0.1 / size[0], 1 - 0.15 / size[1], f"{title}: {what}", fontweight="bold", va="top")
     return figure
 
 

@@ -64,7 +64,7 @@ def whole(bench: Bench) -> str:
     return (
         f"From start to exit, {epochs} epochs, both from the published files on disk, both training on all 60,000 "
         "images. `dvc repro` runs all five stages in a fresh clone with an empty cache; besides what the tutorial "
-        "does, it checks, stores and hashes every artefact and draws four figures. The tutorial's program draws "
+        "does, it checks, stores and hashes every artefact and draws the figures. The tutorial's program draws "
         f"to memory only.\n\n{comparison(seconds, base)}"
     )
 
