@@ -2,13 +2,19 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo verify gate test test-emulated bench check format lock clean help
+.PHONY: run demo recipe sweep verify gate test test-emulated bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
 
 demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
 	@python -m tools.demo
+
+recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=name of one (without it: list them); FRESH=1 for all stages
+	@python -m tools.recipe $(NAME) $(if $(FRESH),--fresh)
+
+sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked by validation accuracy; GRID=file
+	@python -m tools.sweep $(GRID)
 
 verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,8 +26,16 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | None = None) -> int:
-    """Run DVC in a checkout, with changes to the environment; return its exit status."""
-    return subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment(changes)).returncode
+    """Run DVC in a checkout, with changes to the environment; return its exit status, 130 after Ctrl-C."""
+    interrupts: list[int] = []
+    # Ctrl-C reaches DVC and its stage by itself, and they clean up: this process is to wait for them, not to kill them.
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        command = [sys.executable, "-m", "dvc", *arguments]
+        status = subprocess.run(command, cwd=folder, env=environment(changes)).returncode
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return 130 if interrupts else status
 
 
 def summary(folder: Path) -> str:
