@@ -10,7 +10,7 @@ import pytest
 
 from stages.lib.backend import keras
 from stages.lib.errors import UserError
-from stages.lib.network import build_network, load_network, save_network
+from stages.lib.network import BatchNormalization, build_network, copy_weights, load_network, save_network
 
 FITS = {"pixels": 20, "classes": 3, "name": "small"}
 
@@ -42,6 +42,33 @@ def test_the_parameters_shape_the_network() -> None:
     assert [weights.shape for weights in network.get_weights()] == [(20, 5), (5,), (5, 4), (4,), (4, 3), (3,)]
     assert network.layers[0].activation is keras.activations.tanh
     assert small_network(hidden_units=[]).count_params() == 20 * 3 + 3
+
+
+def test_batch_normalisation_does_what_keras_does() -> None:
+    rng = np.random.default_rng(0)
+    ours, reference = BatchNormalization(), keras.layers.BatchNormalization()
+    batch = (5 * rng.normal(size=(40, 6)) + 3).astype(np.float32)
+    for layer in (ours, reference):
+        layer.build(batch.shape)
+        layer.set_weights([np.linspace(1, 2, 6), np.arange(6), np.zeros(6), np.ones(6)])
+    for training in (True, False):
+        results = [layer(batch, training=training) for layer in (ours, reference)]
+        np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-4)
+    for mine, theirs in zip(ours.get_weights(), reference.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5)
+
+
+def test_the_plain_network_predicts_what_the_trained_one_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    network = small_network(hidden_units=[9, 7], batch_normalization=True, dropout=0.5)
+    network.set_weights([rng.random(weights.shape, np.float32) + 0.1 for weights in network.get_weights()])
+    plain = small_network(hidden_units=[9, 7])
+    copy_weights(network, plain)
+    images = rng.random((50, 20), np.float32)
+    np.testing.assert_allclose(plain(images), network(images, training=False), rtol=1e-4, atol=1e-5)
+    save_network(plain, tmp_path / "model.keras")
+    loaded = load_network(tmp_path / "model.keras", **FITS)
+    assert {type(layer) for layer in loaded.layers} == {keras.layers.Dense}
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:

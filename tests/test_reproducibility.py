@@ -9,6 +9,26 @@ from conftest import Checkout
 
 EMULATED = ("Haswell", "EPYC")  # the oldest processor promised (Intel 2013), and an AMD one (2017)
 
+EVERYTHING = {
+    "batch_normalization": "true",
+    "dropout": "0.1",
+    "schedule": "cosine",
+    "warmup_epochs": "1.0",
+    "weight_decay": "0.01",
+    "label_smoothing": "0.1",
+    "rotation": "15.0",
+    "scaling": "0.15",
+    "shear": "10.0",
+    "shift": "0.5",
+    "elastic_alpha": "8.0",
+    "elastic_sigma": "2.0",
+}
+
+
+def switch_everything_on(checkout: Checkout) -> None:
+    for key, value in EVERYTHING.items():
+        checkout.set_param(key, value)
+
 
 def model_of(checkout: Checkout, **options) -> bytes:
     """Train by hand; return the model's bytes."""
@@ -18,11 +38,16 @@ def model_of(checkout: Checkout, **options) -> bytes:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
-def test_one_core_and_two_train_the_same_model(checkout: Checkout) -> None:
+@pytest.mark.parametrize("everything", [False, True])
+def test_one_core_and_two_train_the_same_model(checkout: Checkout, everything: bool) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("this machine has one core")
     before = (checkout.folder / "models/model.keras").read_bytes()
+    if everything:
+        switch_everything_on(checkout)
+        plain, before = before, model_of(checkout)
+        assert before != plain
     for usable in (cores[:1], cores[:2]):
         model = model_of(checkout, preexec_fn=lambda usable=usable: os.sched_setaffinity(0, usable))
         assert model == before, f"{len(usable)} cores"
@@ -71,6 +96,8 @@ def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Check
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed (Debian: qemu-user)")
 @pytest.mark.parametrize("processor", EMULATED)
 def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: str) -> None:
+    switch_everything_on(checkout)
+    checkout.repro()
     before = checkout.outputs()
     for path in before:
         if not path.startswith("data/raw/"):
