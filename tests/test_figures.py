@@ -1,4 +1,4 @@
-"""The figures of recall and calibration: what they show, also of few or odd numbers, and always in the same bytes."""
+"""The figures of recall, calibration and augmentation: what they show, also of few or odd numbers, and always in the same bytes."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -8,10 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from stages.lib.calibration import reliability
-from stages.lib.figures import draw_calibration, draw_recall, save_figure
+from stages.lib.figures import draw_augmentation, draw_calibration, draw_recall, save_figure
 
 RNG = np.random.default_rng(5)
 CONFIDENCE = RNG.uniform(0.3, 1, 400).round(6)
+EXAMPLES = RNG.random((3, 4, 9, 7))
 LONG = [f"a class of a long name, {number}" for number in range(47)]
 
 
@@ -32,7 +33,11 @@ def saved(figure: Figure, path: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("draw", [calibration, recall])
+def augmentation() -> Figure:
+    return draw_augmentation(EXAMPLES, ["cat", "Ankle boot", "owl"], "Data")
+
+
+@pytest.mark.parametrize("draw", [calibration, recall, augmentation])
 def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
     assert saved(draw(), tmp_path / "first.png") == saved(draw(), tmp_path / "second.png")
 
@@ -94,3 +99,24 @@ def test_recall_of_few_and_of_many_classes_fits_its_figure(tmp_path, hits, total
         assert figure.bbox.y0 <= box.y0, text
     names = [label.get_window_extent() for label in axes.get_yticklabels()]
     assert all(above.y0 > below.y1 for above, below in pairwise(names))
+
+
+def test_augmentation_shows_each_class_in_a_column_the_image_as_it_is_on_top():
+    shown = np.asarray(augmentation().axes[0].images[0].get_array())
+    for column, row in ((0, 0), (2, 0), (1, 3)):
+        found = shown[10 * row : 10 * row + 9, 8 * column : 8 * column + 7]
+        np.testing.assert_array_equal(found, EXAMPLES[column, row])
+
+
+@pytest.mark.parametrize(("count", "names"), [(1, ["a", "b"]), (8, ["a", "b"]), (8, LONG)])
+def test_augmentation_fits_its_figure_and_says_when_there_is_none(tmp_path, count, names):
+    figure = draw_augmentation(RNG.random((len(names), count, 8, 8)), names, "Data")
+    assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
+    title = figure.texts[0]
+    assert ("no augmentation" in title.get_text()) == (count == 1)
+    for text in (title, *figure.axes[0].texts):
+        box = text.get_window_extent()
+        assert figure.bbox.x0 <= box.x0, text
+        assert box.x1 <= figure.bbox.x1, text
+        assert box.y1 <= figure.bbox.y1, text
+        assert text is title or not box.overlaps(title.get_window_extent()), text

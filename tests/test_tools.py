@@ -37,7 +37,10 @@ def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:
     done = checkout.run("-m", "tools.run")
     assert "Running stage" not in done.stdout
     metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
-    assert f"Test accuracy {metrics['accuracy']:.4f}: {metrics['errors']} errors in the 360 test images" in done.stdout
+    assert f"Test accuracy {metrics['accuracy']:.4f} (95 % interval {metrics['accuracy_interval']['low']:.4f} to " in (
+        done.stdout
+    )
+    assert f"): {metrics['errors']} errors in the 360 test images of scikit-learn digits.\n" in done.stdout
 
 
 def test_verify_finds_every_output_the_same(checkout: Checkout) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -38,14 +39,20 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
     return 130 if interrupts else status
 
 
+def result(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Say in a sentence what metrics.json and data.json say of a run."""
+    interval = metrics["accuracy_interval"]
+    return (
+        f"Test accuracy {metrics['accuracy']:.4f} (95 % interval {interval['low']:.4f} to {interval['high']:.4f}): "
+        f"{metrics['errors']:,} errors in the {data['splits']['test']['n']:,} test images of {data['title']}."
+    )
+
+
 def summary(folder: Path) -> str:
     """Say in two lines how the pipeline in `folder` went, and where to look."""
     reports = Path(os.path.relpath(folder / "reports"))
-    metrics = json.loads((reports / "metrics.json").read_text())
-    data = json.loads((reports / "data.json").read_text())
-    count = data["splits"]["test"]["n"]
+    metrics, data = (json.loads((reports / f"{name}.json").read_text()) for name in ("metrics", "data"))
     return (
-        f"\nTest accuracy {metrics['accuracy']:.4f}: {metrics['errors']:,} errors in the {count:,} test images of "
-        f"{data['title']}.\nLook at {reports}/figures and {reports}/metrics.json; "
+        f"\n{result(metrics, data)}\nLook at {reports}/figures and {reports}/metrics.json; "
         "change params.yaml and run it again to see what changes."
     )

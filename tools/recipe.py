@@ -7,6 +7,7 @@ import sys
 import yaml
 
 from stages.lib.errors import run_stage
+from tools.checkout import result
 from tools.experiment import Experiment, find, list_of_recipes, read_recipe, run, say_uncommitted
 
 
@@ -18,16 +19,11 @@ def model_of(experiment: Experiment) -> str:
 
 def result_of(experiment: Experiment) -> str:
     """The experiment's result in words, and what can be done with it."""
-    metrics = json.loads(experiment.read("reports/metrics.json"))
-    data = json.loads(experiment.read("reports/data.json"))
-    interval = metrics.get("accuracy_interval")
+    metrics, data = (json.loads(experiment.read(f"reports/{name}.json")) for name in ("metrics", "data"))
     name = experiment.name
+    ran = f" It ran in {experiment.seconds:.0f} s." if experiment.seconds else ""
     return (
-        f"\n{name}: test accuracy {metrics['accuracy']:.4f}"
-        + (f" ({interval['low']:.4f} to {interval['high']:.4f})" if interval else "")
-        + f", {metrics['errors']:,} errors in the {data['splits']['test']['n']:,} test images of {data['title']}"
-        + (f"; ran in {experiment.seconds:.0f} s" if experiment.seconds else "")
-        + f"\n{name}: models/model.keras has MD5 {model_of(experiment)}\n"
+        f"\nRecipe {name}: {result(metrics, data)}{ran}\nmodels/model.keras has MD5 {model_of(experiment)}.\n"
         f"Compare it: dvc exp show; dvc metrics diff HEAD {name}; dvc params diff HEAD {name}\n"
         f"Take it over into the working tree: dvc exp apply {name}"
     )

@@ -117,19 +117,11 @@ def run_all(sweep: Sweep) -> dict[str, Experiment | None]:
         print(f"sweep: {len(settings) - len(waiting)} of {len(settings)} settings are finished already", flush=True)
     start = time.monotonic()
     for done, name in enumerate(waiting):
-        left = (time.monotonic() - start) / done * (len(waiting) - done) if done else None
-        print(
-            f"\nsweep: {len(settings) - len(waiting) + done + 1} of {len(settings)}: "
-            + ", ".join(set_param(key, value) for key, value in settings[name].items())
-            + (
-                f"; about {left / 60:.0f} min left"
-                if left and left > 90
-                else f"; about {left:.0f} s left"
-                if left
-                else ""
-            ),
-            flush=True,
-        )
+        setting = ", ".join(set_param(key, value) for key, value in settings[name].items())
+        print(f"\nsweep: {len(settings) - len(waiting) + done + 1} of {len(settings)}: {setting}", flush=True)
+        if done:
+            minutes = (time.monotonic() - start) / done * (len(waiting) - done) / 60
+            print(f"sweep: about {minutes:.1f} minutes left", flush=True)
         try:
             results[name] = run(name, sweep.base | settings[name])
         except UserError as error:
@@ -144,10 +136,13 @@ def tables(sweep: Sweep, results: dict[str, Experiment | None]) -> str:
         experiment = results[name]
         last = list(csv.DictReader(experiment.read("reports/history.csv").splitlines()))[-1] if experiment else {}
         rows.append(
-            {name: float(last.get(name, "nan")) for name in ("val_accuracy", "val_loss")}
-            | {key: json.dumps(setting[key]) for key in sweep.varying}
-            | {"seconds": f"{experiment.seconds:.0f}" if experiment and experiment.seconds else ""}
-            | {"experiment": name}
+            {
+                "val_accuracy": float(last.get("val_accuracy", "nan")),
+                "val_loss": float(last.get("val_loss", "nan")),
+                **{key: json.dumps(setting[key]) for key in sweep.varying},
+                "seconds": f"{experiment.seconds:.0f}" if experiment and experiment.seconds else "",
+                "experiment": name,
+            }
         )
     table = pd.DataFrame(rows).sort_values(["val_accuracy", "val_loss"], ascending=[False, True])
     text = table.to_string(**STYLE)
