@@ -100,8 +100,7 @@ def test_a_sweep_goes_on_after_ctrl_c_and_a_failed_setting_and_ranks_by_validati
             lines.append(line)
         os.killpg(sweep.pid, signal.SIGINT)
         _, errors = sweep.communicate(timeout=60)
-    assert "sweep: 2 of 3: train.seed=11\n" in lines
-    assert any(re.match(r"sweep: about [\d.]+ minutes left", line) for line in lines)
+    assert any("sweep: 2 of 3: train.seed=11; about " in line for line in lines)
     assert sweep.returncode == 130
     assert errors.endswith("sweep: interrupted; finished settings are kept, and `make sweep` goes on with the others\n")
     assert "sweep.py" not in errors

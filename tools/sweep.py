@@ -118,10 +118,9 @@ def run_all(sweep: Sweep) -> dict[str, Experiment | None]:
     start = time.monotonic()
     for done, name in enumerate(waiting):
         setting = ", ".join(set_param(key, value) for key, value in settings[name].items())
-        print(f"\nsweep: {len(settings) - len(waiting) + done + 1} of {len(settings)}: {setting}", flush=True)
-        if done:
-            minutes = (time.monotonic() - start) / done * (len(waiting) - done) / 60
-            print(f"sweep: about {minutes:.1f} minutes left", flush=True)
+        seconds = (time.monotonic() - start) / done * (len(waiting) - done) if done else 0
+        left = f"; about {math.ceil(seconds / 60)} min left" if done else ""
+        print(f"\nsweep: {len(settings) - len(waiting) + done + 1} of {len(settings)}: {setting}{left}", flush=True)
         try:
             results[name] = run(name, sweep.base | settings[name])
         except UserError as error:
