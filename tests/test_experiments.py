@@ -99,7 +99,7 @@ def test_a_sweep_goes_on_after_ctrl_c_and_a_failed_setting_and_ranks_by_validati
             assert line, "the sweep ended without training"
             lines.append(line)
         os.killpg(sweep.pid, signal.SIGINT)
-        _, errors = sweep.communicate(timeout=60)
+        _, errors = sweep.communicate(timeout=120)
     assert any("sweep: 2 of 3: train.seed=11; about " in line for line in lines)
     assert sweep.returncode == 130
     assert errors.endswith("sweep: interrupted; finished settings are kept, and `make sweep` goes on with the others\n")
@@ -199,8 +199,10 @@ def test_a_wrong_recipe_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("grid: {train.epochs: 3}", "train.epochs is 3, but should be a list of the values to try"),
         ("grid: {train.epochs: [1, 2, 1]}", "train.epochs lists 1 twice"),
         ("recipe: tutorial", "grid should list the values of a parameter"),
+        ("grid: {train: {}}", "grid should list the values of a parameter"),
         ("grid: {train.epochs: [1]}\nrecipes: strong", "unknown key 'recipes'; known are recipe and grid"),
         ("grid: {train.epochs: [1]}\nrecipe: nosuch", "there is no recipe 'nosuch'"),
+        ("grid: {train.epochs: [1]}\nrecipe: [tutorial]", "there is no recipe '['tutorial']'"),
         (
             "grid: {train.epochs: [1, 2]}\nrecipe: tutorial",
             "validation_size is 0, so settings would be compared on the",

@@ -47,7 +47,9 @@ def git(*arguments: str) -> str | None:
 def recipes() -> dict[str, str]:
     """The name of each recipe, with what the first line of its file says of it."""
     files = sorted(RECIPES.glob("*.yaml"))
-    return {file.stem: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ") for file in files}
+    return {
+        file.stem: file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].lstrip("# ") for file in files
+    }
 
 
 def list_of_recipes() -> str:
@@ -121,7 +123,7 @@ def check_value(path: Path, key: str, value: Any) -> None:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"params.yaml has {', '.join(known)}"
         raise UserError(f"{relative(path)}: unknown key '{key}'; {hint}")
-    if _kind(value) != _kind(known[key]):
+    if known[key] is not None and _kind(value) != _kind(known[key]):
         raise UserError(f"{relative(path)}: {key} is {SHORT.repr(value)}, but should be {_kind(known[key])}")
 
 

@@ -5,6 +5,7 @@ import csv
 import hashlib
 import itertools
 import json
+import math
 import re
 import sys
 import time
@@ -48,6 +49,12 @@ class Sweep:
         """The parameters that differ between settings."""
         return [key for key, values in self.grid.items() if len(values) > 1]
 
+    @property
+    def on_test_images(self) -> bool:
+        """Whether the networks are validated on the test images."""
+        key = "preprocess.validation_size"
+        return 0 in self.grid.get(key, [(current_params() | self.base)[key]])
+
     def settings(self) -> dict[str, dict[str, Any]]:
         """Every combination of the grid's values, by the name of its experiment."""
         last = [key.rpartition(".")[2] for key in self.grid]
@@ -79,10 +86,10 @@ def read_sweep(path: Path) -> Sweep:
     for key in content:
         if key not in ("recipe", "grid"):
             raise UserError(f"{where}: unknown key '{key}'; known are recipe and grid")
-    grid = content.get("grid")
-    if not isinstance(grid, dict) or not grid:
+    given = content.get("grid")
+    grid = flatten(given) if isinstance(given, dict) else {}
+    if not grid:
         raise UserError(f"{where}: grid should list the values of a parameter: `train.learning_rate: [0.001, 0.003]`")
-    grid = flatten(grid)
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{where}: grid: {key} is {values!r}, but should be a list of the values to try")
@@ -90,10 +97,9 @@ def read_sweep(path: Path) -> Sweep:
             check_value(path, key, value)
             if values.count(value) > 1:
                 raise UserError(f"{where}: grid: {key} lists {value} twice")
-    recipe = content.get("recipe")
+    recipe = str(content["recipe"]) if "recipe" in content else None
     sweep = Sweep(recipe, read_recipe(recipe) if recipe else {}, grid)
-    sizes = {"preprocess.validation_size": [(current_params() | sweep.base)["preprocess.validation_size"]], **grid}
-    if 0 in sizes["preprocess.validation_size"] and set(sweep.varying) - {SEED}:
+    if sweep.on_test_images and set(sweep.varying) - {SEED}:
         raise UserError(
             f"{where}: preprocess.validation_size is 0, so settings would be compared on the test images; "
             "hold training images out: set it in the grid, as `preprocess.validation_size: [5000]`"
@@ -168,8 +174,10 @@ def main() -> None:
         sys.exit(130)
     print(f"\n{tables(sweep, results)}\n")
     print(
-        "These figures are of the validation images. The test images are for the setting chosen by them: "
-        "dvc metrics diff HEAD NAME"
+        "validation_size is 0: these figures are of the test images, to report and not to choose by."
+        if sweep.on_test_images
+        else "These figures are of the validation images. The test images are for the setting chosen by them: "
+        "dvc metrics diff HEAD EXPERIMENT"
     )
     if failed := sum(not experiment for experiment in results.values()):
         sys.exit(f"sweep: {failed} of {len(results)} settings failed; DVC says above why")
