@@ -6,6 +6,7 @@ images) and data/augmented/examples.npy (an image of each class, deformed as tra
 """
 
 import math
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -70,18 +71,17 @@ def main() -> None:
     data = read_data()
     images, labels = data.split("train")
     validation_images, validation_labels = data.split("validation")
-    network, plain = (
-        build_network(
-            data.pixels,
-            params.hidden_units,
-            len(data.classes),
-            activation=params.activation,
-            seed=params.seed,
-            name=data.dataset,
-            **extras,
-        )
-        for extras in ({"batch_normalization": params.batch_normalization, "dropout": params.dropout}, {})
+    build = partial(
+        build_network,
+        data.pixels,
+        params.hidden_units,
+        len(data.classes),
+        activation=params.activation,
+        seed=params.seed,
+        name=data.dataset,
     )
+    network = build(batch_normalization=params.batch_normalization, dropout=params.dropout)
+    plain = build()  # what validates and is saved: see copy_weights
     augment = Augmentation(augmentation, data.image_shape, params.seed)
     predict = Predictor(plain)
     history = []

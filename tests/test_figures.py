@@ -1,4 +1,4 @@
-"""The figures of recall, calibration and augmentation: what they show, also of few or odd numbers, and always in the same bytes."""
+"""Recall, calibration and augmentation: what their figures show, also of odd numbers, and always in the same bytes."""
 
 from itertools import pairwise
 from pathlib import Path
