@@ -1,8 +1,8 @@
 """Augmentation: training images a little deformed, anew each time they are met, inside the compiled training step.
 
-Keras has layers for each deformation (RandomRotation, RandomElasticTransform, ...), but each samples the image again,
-so that five of them blur it five times, and they take several times as long: docs/recipes.md has the figures. Here all
-displacements are added up, and the image is sampled once.
+Keras's layers for it (RandomRotation, RandomElasticTransform, ...) cannot be compiled by XLA, for which their sampling
+(`ImageProjectiveTransformV3`) has no kernel; and each of them samples the image again, so that five blur it five times.
+Here all displacements are added up, and the image is sampled once.
 """
 
 import math
