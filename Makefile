@@ -11,7 +11,7 @@ demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
 	@python -m tools.demo
 
 recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=name of one (without it: list them); FRESH=1 for all stages
-	@python -m tools.recipe $(NAME) $(if $(FRESH),--fresh)
+	@python -m tools.recipe $(if $(findstring command line,$(origin NAME)),$(NAME)) $(if $(FRESH),--fresh)
 
 sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked by validation accuracy; GRID=file
 	@python -m tools.sweep $(GRID)
