@@ -229,7 +229,7 @@ def draw_augmentation(examples: np.ndarray, classes: Sequence[str], title: str) 
     longest = 0.075 * max(map(len, classes))  # inches that a class's name takes
     turned = longest > 0.6
     left, top, cell = 1.0, 0.65 + (longest if turned else 0), 0.62  # inches, too
-    size = left + cell * count + 0.05, top + cell * rows
+    size = max(left + cell * count + 0.05, 7.25), top + cell * rows  # the title needs as much
     figure = Figure(figsize=size)
     axes = figure.add_axes((left / size[0], 0, cell * count / size[0], cell * rows / size[1]))
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1, aspect="auto")
