@@ -120,7 +120,10 @@ def test_bad_value_is_refused_naming_key_value_and_what_is_allowed(file, key, te
         ("", "holds no sections"),
         ("- train", "holds no sections"),
         ("trian: {}", "unknown section 'trian'; did you mean 'train'?"),
-        ("other: {}", "unknown section 'other'; known are download, preprocess, train, augmentation, plot, gate, compute"),
+        (
+            "other: {}",
+            "unknown section 'other'; known are download, preprocess, train, augmentation, plot, gate, compute",
+        ),
         ("plot: {}", "section 'train' is missing; it holds hidden_units, learning_rate, epochs"),
         ("train:", "train is None, but should be a valid dictionary"),
         ("train: 3", "train is 3, but should be a valid dictionary"),
