@@ -116,7 +116,13 @@ def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: 
     command = [sys.executable, "-u", "-m", "stages.train"]
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=checkout.folder, env=environment(), stdout=pipe, stderr=pipe, text=True
+        command,
+        cwd=checkout.folder,
+        env=environment(),
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in what runs behind it
     ) as training:
         assert training.stdout is not None
         assert training.stdout.readline().startswith("epoch 1/10000")

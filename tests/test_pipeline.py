@@ -108,6 +108,7 @@ def test_every_artefact_is_as_the_design_says(reproduced: Checkout) -> None:
     assert {path.name for path in (reports / "figures").iterdir()} == {
         "curves.png",
         "confusion_matrix.png",
+        "augmentation.png",
         "recall.png",
         "calibration.png",
         "first_predictions.png",

@@ -168,7 +168,8 @@ def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experi
     start = time.monotonic()
     status = run_dvc(
         *("exp", "run", "--temp", "--name", name, *arguments, *(["--force"] if fresh else [])),
-        changes={"PYTHONUNBUFFERED": "1", **_source(fresh)},  # each epoch's line at once, also through a pipe
+        # Unbuffered: each epoch's line at once, also through a pipe.
+        changes={"PYTHONUNBUFFERED": "1", **_source(fresh), **_identity()},
     )
     seconds = time.monotonic() - start
     if status and earlier and not fresh:
@@ -202,6 +203,15 @@ def _revision(name: str) -> str | None:
 def _runs() -> set[Path]:
     """The stages' runs that DVC remembers."""
     return set(RUNS.glob("*/*/*"))
+
+
+def _identity() -> dict[str, str]:
+    """An author for DVC's commits where git knows none, as on a fresh machine; without one it refuses to run."""
+    if git("config", "user.name") and git("config", "user.email"):
+        return {}
+    names = {"NAME": "experiment", "EMAIL": "experiment@localhost"}
+    variables = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}
+    return {name: os.environ.get(name, value) for name, value in variables.items()}
 
 
 def _source(fresh: bool) -> dict[str, str]:
