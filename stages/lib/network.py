@@ -18,7 +18,7 @@ PREDICT_BATCH = 1000  # images a call; one shape, so that it is compiled once
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer with another way to 1 / sqrt(variance).
 
-    For Keras's, XLA takes the processor's own approximation of it (`rsqrtss`), which is not the same on Intel and AMD.
+    For Keras's, XLA takes the processor's own approximation of it (`rsqrtss`), which is not the same on all of them.
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002

@@ -24,8 +24,8 @@ def learning_rates(peak: float, schedule: str, *, epochs: int, warmup_epochs: fl
         steps: of an epoch.
 
     Returns:
-        float32 (epochs, steps). Computed here and not by Keras's CosineDecay in the compiled step, where the last bits
-        of a cosine would be those of the system's library.
+        float32 (epochs, steps). Computed here and not by Keras's CosineDecay in the compiled step, so that no last bit
+        of a compiled cosine can matter: these are rounded from twice the digits.
     """
     total, warmup = epochs * steps, round(warmup_epochs * steps)
     rates = np.full(total, peak, np.float32)
