@@ -93,6 +93,7 @@ def main() -> None:
         "dataset": dataset_name,
         "title": dataset.title,
         "image_shape": list(train.shape[1:]),
+        "box": min(dataset.box or max(train.shape[1:]), *train.shape[1:]),
         "validated_on": "held-out training images" if params.validation_size else "test images",
         "splits": {name: split.statistics() for name, split in splits.items()},
         "class_counts": [

@@ -107,7 +107,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 def reproduced(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The same after `dvc repro`, with its results committed; not to be changed."""
     checkout = copy_of(fresh, tmp_path_factory.mktemp("reproduced"))
-    assert checkout.repro() == ["download", "preprocess", "train", "evaluate", "plot"]
+    assert checkout.repro() == ["download", "preprocess", "train", "evaluate", "plot", "report"]
     checkout.git("add", "--all")
     checkout.git("commit", "--quiet", "--message", "results")
     return checkout

@@ -29,7 +29,14 @@ def test_a_first_make_runs_every_stage_even_those_whose_results_are_in_git(check
     for folder in ("data", "models", ".dvc/cache"):
         shutil.rmtree(checkout.folder / folder)
     done = checkout.run("-m", "tools.run", changes={"DATASET_MIRROR": ""})
-    assert re.findall(r"Running stage '(\w+)'", done.stdout) == ["download", "preprocess", "train", "evaluate", "plot"]
+    assert re.findall(r"Running stage '(\w+)'", done.stdout) == [
+        "download",
+        "preprocess",
+        "train",
+        "evaluate",
+        "plot",
+        "report",
+    ]
     assert checkout.outputs() == before
 
 

@@ -49,6 +49,7 @@ class Dataset(BaseModel):
     mirrors: list[str]
     files: dict[str, PublishedFile]
     classes: Annotated[list[str], Field(min_length=2, max_length=256)]
+    box: int | None = Field(default=None, gt=0)
 
     @field_validator("files")
     @classmethod

@@ -18,6 +18,7 @@ class Data:
     title: str
     classes: list[str]
     image_shape: tuple[int, int]
+    box: int
     validated_on: str
     sizes: dict[str, int]
 
@@ -56,6 +57,7 @@ def read_data() -> Data:
             title=content["title"],
             classes=[row["class"] for row in content["class_counts"]],
             image_shape=(height, width),
+            box=content["box"],
             validated_on=content["validated_on"],
             sizes={name: split["n"] for name, split in content["splits"].items()},
         )

@@ -50,6 +50,23 @@ def read_params(section: type[Section]) -> Section:
             out of range.
     """
     name = relative(PARAMS)
+    content = read_sections()
+    if section.section not in content:
+        raise UserError(f"{name}: section '{section.section}' is missing; it holds {', '.join(section.model_fields)}")
+    try:
+        return section.model_validate(content[section.section])
+    except ValidationError as error:
+        problems = [_explain(section, problem) for problem in error.errors()]
+        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+
+
+def read_sections(*names: str) -> dict[str, Any]:
+    """Sections of params.yaml as they stand, their values unchecked; all sections if none is named.
+
+    Raises:
+        UserError: the file cannot be read; a section is unknown or missing.
+    """
+    name = relative(PARAMS)
     try:
         content = yaml.load(PARAMS.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
     except FileNotFoundError:
@@ -61,13 +78,10 @@ def read_params(section: type[Section]) -> Section:
     for key in content:
         if key not in SECTIONS:
             raise UserError(f"{name}: unknown section {_hint(key, SECTIONS)}")
-    if section.section not in content:
-        raise UserError(f"{name}: section '{section.section}' is missing; it holds {', '.join(section.model_fields)}")
-    try:
-        return section.model_validate(content[section.section])
-    except ValidationError as error:
-        problems = [_explain(section, problem) for problem in error.errors()]
-        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+    for key in names:
+        if key not in content:
+            raise UserError(f"{name}: section '{key}' is missing; restore it with `git checkout {name}`")
+    return {key: content[key] for key in names} if names else content
 
 
 def _explain(section: type[Params], problem: Any) -> str:

@@ -6,6 +6,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = ROOT / "params.yaml"
 DATASETS = ROOT / "stages/lib/datasets.yaml"
+TEMPLATES = ROOT / "stages/lib/page"
 
 RAW = ROOT / "data/raw"
 PROCESSED = ROOT / "data/processed"
@@ -19,6 +20,8 @@ VALIDATION = REPORTS / "validation.json"
 METRICS = REPORTS / "metrics.json"
 PREDICTIONS = REPORTS / "predictions.csv"
 FIGURES = REPORTS / "figures"
+PAGE = REPORTS / "index.html"
+CARD = REPORTS / "model-card.md"
 
 
 def images_of(split: str) -> Path:

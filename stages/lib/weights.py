@@ -1,0 +1,57 @@
+"""The weights of a saved network, read without TensorFlow, which takes longer to import than to need them."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from stages.lib.errors import UserError
+from stages.lib.files import missing
+from stages.lib.paths import relative
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """What a dense layer computes: activation(inputs @ kernel + bias)."""
+
+    kernel: np.ndarray
+    """Float32 (inputs, units)."""
+    bias: np.ndarray
+    """Float32 (units,)."""
+    activation: str
+    """Its name in Keras."""
+
+
+def read_weights(path: Path) -> list[DenseLayer]:
+    """The layers of a network as train saves it, input side first.
+
+    A .keras file is a zip of config.json, which describes the layers, and model.weights.h5, which holds for each layer
+    a group that bears its name.
+
+    Raises:
+        UserError: the file is missing, or is not a stack of dense layers.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            config = json.loads(file.read("config.json"))
+            content = io.BytesIO(file.read("model.weights.h5"))
+        with h5py.File(content) as weights:
+            variables = {group["vars"].attrs["name"]: group["vars"] for group in weights["layers"].values()}
+            return [
+                DenseLayer(
+                    kernel=variables[layer["config"]["name"]]["0"][()],
+                    bias=variables[layer["config"]["name"]]["1"][()],
+                    activation=layer["config"]["activation"],
+                )
+                for layer in config["config"]["layers"]
+                if layer["class_name"] != "InputLayer"
+            ]
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{relative(path)} is no network of dense layers ({reason}); run `dvc repro`") from None

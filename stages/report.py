@@ -1,0 +1,137 @@
+"""Report: one page that shows the run, with a pad to draw on, and a model card.
+
+Reads reports/{data.json,history.csv,metrics.json,predictions.csv}, data/processed/test_{images,labels}.npy and
+models/model.keras; writes reports/index.html, which needs no server and asks for nothing, and reports/model-card.md.
+"""
+
+import base64
+import hashlib
+import io
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from PIL import Image
+
+from stages.lib.calibration import Reliability, reliability
+from stages.lib.charts import line_chart
+from stages.lib.data import Data, read_data
+from stages.lib.errors import run_stage
+from stages.lib.files import read_json, write_text
+from stages.lib.interval import wilson_interval
+from stages.lib.params import read_sections
+from stages.lib.paths import CARD, DATA, HISTORY, METRICS, MODEL, PAGE, PREDICTIONS, TEMPLATES, relative
+from stages.lib.results import Predictions, read_history, read_predictions
+from stages.lib.weights import DenseLayer, read_weights
+
+PAD_LIMIT = 8_000_000  # bytes of weights that the page may hold: a page of more is slow to open on a phone
+PACKAGES = ("keras", "numpy", "pandas", "scikit-learn", "dvc")
+
+
+def embedded_network(layers: list[DenseLayer], data: Data, limit: int = PAD_LIMIT) -> dict[str, Any] | None:
+    """What the page's pad needs of a network: its layers, and its weights as base64 of little-endian numbers.
+
+    They are float32 or, where these exceed the limit in bytes, float16; None if those do, too.
+    """
+    weights = np.concatenate([part.ravel() for layer in layers for part in (layer.kernel, layer.bias)])
+    precision = next((name for name in ("float32", "float16") if np.dtype(name).itemsize * weights.size <= limit), None)
+    if precision is None:
+        return None
+    return {
+        "image_shape": data.image_shape,
+        "box": data.box,
+        "layers": [{"units": len(layer.bias), "activation": layer.activation} for layer in layers],
+        "precision": precision,
+        "weights": base64.b64encode(weights.astype(np.dtype(precision).newbyteorder("<")).tobytes()).decode(),
+    }
+
+
+def data_uri(image: np.ndarray) -> str:
+    """An image, float (height, width), 0 to 1, as the address of a PNG that is part of a page."""
+    file = io.BytesIO()
+    Image.fromarray(np.round(image * 255).astype(np.uint8)).save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def list_mistakes(predictions: Predictions, images: np.ndarray) -> list[dict[str, Any]]:
+    """Every mistake, the most confident first, with its image; `images` is float32 (n, height, width)."""
+    return [
+        {
+            "index": int(index),
+            "label": int(predictions.labels[index]),
+            "predicted": int(predictions.predicted[index]),
+            "confidence": float(predictions.confidence[index]),
+            "image": data_uri(images[index]),
+        }
+        for index in predictions.worst
+    ]
+
+
+def list_bins(bins: Reliability) -> list[dict[str, float]]:
+    """The bins of the reliability diagram that hold predictions, with the 95 % intervals of their accuracies."""
+    filled = np.flatnonzero(bins.count)
+    count, correct = bins.count[filled], bins.correct[filled]
+    columns = (count, bins.confidence[filled] / count, correct / count, *wilson_interval(correct, count))
+    names = ("count", "confidence", "accuracy", "low", "high")
+    return [
+        dict(zip(names, (int(size), *(round(float(value), 4) for value in values)), strict=True))
+        for size, *values in zip(*columns, strict=True)
+    ]
+
+
+def main() -> None:
+    """Run the stage."""
+    data = read_data()
+    content, metrics, history = read_json(DATA), read_json(METRICS), read_history()
+    images, labels = data.split("test")
+    predictions = read_predictions(data.classes, labels)
+    layers = read_weights(MODEL)
+    confusion = predictions.confusion(len(data.classes))
+    charts = {
+        name: line_chart(
+            name,
+            history["epoch"],
+            {"training": history[name], "validation": history[f"val_{name}"]},
+        )
+        for name in ("accuracy", "loss")
+    }
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f} %"
+    context = {
+        "data": content,
+        "metrics": metrics,
+        "classes": data.classes,
+        "layer_sizes": [data.pixels, *(len(layer.bias) for layer in layers)],
+        "parameter_count": sum(layer.kernel.size + layer.bias.size for layer in layers),
+        "network": embedded_network(layers, data),
+        "limit": PAD_LIMIT,
+        "charts": charts,
+        "confusion": confusion.tolist(),
+        "most_confused": int((confusion - np.diag(np.diag(confusion))).max()),
+        "bins": list_bins(reliability(predictions.confidence, ~predictions.wrong)),
+        "mistakes": list_mistakes(predictions, images.reshape(-1, *data.image_shape)),
+        "most_images": {name: max(row[name] for row in content["class_counts"]) for name in content["splits"]},
+        "fewest": min(row["train"] for row in content["class_counts"]),
+        "weakest": min(data.classes, key=lambda name: metrics["per_class"][name]["recall"]),
+        "parameters": read_sections("download", "preprocess", "train", "augmentation", "compute"),
+        "versions": {name: version(name) for name in PACKAGES},
+        "hashes": {
+            relative(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            for path in (MODEL, METRICS, HISTORY, PREDICTIONS, DATA)
+        },
+    }
+    for template, path in (("report.html", PAGE), ("model-card.md", CARD)):
+        write_text(path, environment.get_template(template).render(context))
+    print(f"report: {relative(PAGE)}, {PAGE.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_stage(main)
