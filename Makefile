@@ -42,8 +42,7 @@ format: .venv/ready-dev ## format the code, and mend what lint can
 
 lock: .venv/ready-dev ## lock the newest versions that requirements*.in allow
 	@for name in requirements requirements-dev; do \
-	    uv pip compile --quiet --upgrade --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
-	        --no-emit-index-url --custom-compile-command "make lock" $$name.in -o $$name.txt; \
+	    uv pip compile --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
 	done
 
 clean: ## delete .venv and build; data, models and reports stay
