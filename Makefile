@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo recipe sweep verify gate test test-emulated bench check format lock clean help
+.PHONY: run demo recipe sweep verify gate locked test test-emulated bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
 	@python -m tools.run
@@ -21,6 +21,9 @@ verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; 
 
 gate: .venv/ready ## fail below the accuracy of params.yaml, or after a drop since a revision; REV=HEAD
 	@python -m tools.gate $(if $(REV),"$(REV)")
+
+locked: .venv/ready ## fail if dvc.lock does not fit code, parameters and reports; for commits (.pre-commit-config.yaml)
+	@python -m tools.locked
 
 test: .venv/ready-dev ## run all tests
 	@python -m pytest --numprocesses 2
@@ -42,8 +45,7 @@ format: .venv/ready-dev ## format the code, and mend what lint can
 
 lock: .venv/ready-dev ## lock the newest versions that requirements*.in allow
 	@for name in requirements requirements-dev; do \
-	    uv pip compile --quiet --upgrade --universal --fork-strategy fewest --generate-hashes --python-version 3.11 \
-	        --no-emit-index-url --custom-compile-command "make lock" $$name.in -o $$name.txt; \
+	    uv pip compile --quiet --upgrade $$name.in -o $$name.txt || exit 1; \
 	done
 
 clean: ## delete .venv and build; data, models and reports stay
