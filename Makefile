@@ -4,7 +4,7 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := run
 .PHONY: run demo recipe sweep verify gate locked test test-emulated bench check format lock clean help
 
-run: .venv/ready ## run the pipeline: MNIST, five stages; only what changed
+run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
 	@python -m tools.run
 
 demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo

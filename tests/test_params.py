@@ -117,8 +117,8 @@ def test_bad_value_is_refused_naming_key_value_and_what_is_allowed(file, key, te
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "holds no sections"),
-        ("- train", "holds no sections"),
+        ("", "holds no `key: value`"),
+        ("- train", "holds no `key: value`"),
         ("trian: {}", "unknown section 'trian'; did you mean 'train'?"),
         (
             "other: {}",
@@ -145,7 +145,7 @@ def test_file_of_another_form_is_refused(file, content, said):
 
 
 def test_missing_file_is_said(file):
-    assert "params.yaml is missing; restore it with `git checkout" in refusal()
+    assert "params.yaml is missing; if git has it, restore it with `git checkout" in refusal()
 
 
 def test_all_problems_are_listed(file):

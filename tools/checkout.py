@@ -20,6 +20,12 @@ def clone_to(folder: Path) -> None:
     subprocess.run(["git", "clone", "--quiet", "--no-local", str(ROOT), str(folder)], check=True)
 
 
+def git(*arguments: str) -> str | None:
+    """What a git command prints, without the line's end; None if it fails."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace")
+    return None if done.returncode else done.stdout.strip()
+
+
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a pipeline: `python` is the one that runs this."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

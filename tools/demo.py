@@ -1,4 +1,4 @@
-"""`make demo`: the five stages, offline, on scikit-learn's digits, in a clone of its own."""
+"""`make demo`: the six stages, offline, on scikit-learn's digits, in a clone of its own."""
 
 import sys
 

@@ -6,7 +6,6 @@ They run in a temporary folder of DVC (--temp), so that the working tree stays a
 import difflib
 import json
 import os
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from typing import Any
 import yaml
 
 from stages.lib.errors import UserError
-from stages.lib.params import SHORT, Yaml12Loader
+from stages.lib.params import SHORT, Yaml12Loader, read_mapping
 from stages.lib.paths import PARAMS, RAW, relative
-from tools.checkout import ROOT, run_dvc
+from tools.checkout import ROOT, git, run_dvc
 
 RECIPES = ROOT / "recipes"
 CODE = ("dvc.yaml", "stages")
@@ -36,12 +35,6 @@ class Experiment:
     def read(self, path: str) -> str:
         """The text of a file as the experiment left it."""
         return git("show", f"{self.revision}:{path}") or ""
-
-
-def git(*arguments: str) -> str | None:
-    """What a git command prints, without the line's end; None if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return None if done.returncode else done.stdout.strip()
 
 
 def recipes() -> dict[str, str]:
@@ -72,23 +65,6 @@ def read_recipe(name: str) -> dict[str, Any]:
     for key, value in changes.items():
         check_value(path, key, value)
     return changes
-
-
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        UserError: it is missing, no YAML, or holds something else.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
-    except FileNotFoundError:
-        raise UserError(f"{relative(path)} is missing") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{relative(path)} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not content:
-        raise UserError(f"{relative(path)} holds no `key: value`")
-    return content
 
 
 def flatten(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Judges reports/predictions.csv by the section gate of params.yaml. Exit status: 
 
 import argparse
 import csv
-import subprocess
 import sys
 from itertools import chain
 from typing import Annotated
@@ -19,7 +18,7 @@ from stages.lib.files import missing
 from stages.lib.interval import wilson_interval
 from stages.lib.params import Params, read_params
 from stages.lib.paths import PREDICTIONS, relative
-from tools.checkout import ROOT
+from tools.checkout import git
 
 NAME = relative(PREDICTIONS)
 
@@ -32,12 +31,6 @@ class GateParams(Params):
     significance: Annotated[float, Field(gt=0, lt=1)]
 
 
-def git(*arguments: str) -> bytes | None:
-    """What a git command says; None if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
-    return None if done.returncode else done.stdout
-
-
 def commit_of(name: str) -> str:
     """The commit of a git revision, or of the newest DVC experiment of that name.
 
@@ -45,24 +38,24 @@ def commit_of(name: str) -> str:
         UserError: there is neither.
     """
     if found := git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
-        return found.decode().strip()
+        return found
     # DVC keeps an experiment as refs/exps/<two digits>/<the others of the commit it started from>/<name>.
     form = "--format=%(objectname) %(refname:lstrip=4)"
-    for line in (git("for-each-ref", "--sort=-committerdate", form, "refs/exps") or b"").decode().splitlines():
+    for line in (git("for-each-ref", "--sort=-committerdate", form, "refs/exps") or "").splitlines():
         commit, _, experiment = line.partition(" ")
         if experiment == name:
             return commit
     raise UserError(f"git knows no revision or DVC experiment '{name}'; see `git log` and `dvc exp list --all-commits`")
 
 
-def parse(content: bytes, where: str) -> tuple[np.ndarray, np.ndarray]:
+def parse(content: str, where: str) -> tuple[np.ndarray, np.ndarray]:
     """The columns actual and predicted of a predictions.csv: two arrays of class names, (n,).
 
     Raises:
         UserError: it is no such table.
     """
     try:
-        rows = [(row["actual"], row["predicted"]) for row in csv.DictReader(content.decode().splitlines())]
+        rows = [(row["actual"], row["predicted"]) for row in csv.DictReader(content.splitlines())]
     except (ValueError, KeyError, csv.Error):
         rows = []
     if not rows or None in chain.from_iterable(rows):
@@ -93,7 +86,7 @@ def judge(revision: str) -> bool:
     params = read_params(GateParams)
     if not PREDICTIONS.exists():
         raise missing(PREDICTIONS)
-    actual, predicted = parse(PREDICTIONS.read_bytes(), "here")
+    actual, predicted = parse(PREDICTIONS.read_text(encoding="utf-8", errors="replace"), "here")
     commit = commit_of(revision)
     content = git("show", f"{commit}:./{NAME}")
     if content is None:

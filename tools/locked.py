@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.lib.errors import UserError
-from tools.checkout import ROOT
-from tools.experiment import current_params, flatten, git, read_mapping
+from stages.lib.params import read_mapping
+from tools.checkout import ROOT, git
+from tools.experiment import current_params, flatten
 
 KINDS_OF_OUTPUT = ("outs", "metrics", "plots")
 

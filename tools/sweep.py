@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from stages.lib.errors import UserError, run_stage
+from stages.lib.params import read_mapping
 from stages.lib.paths import relative
 from tools.checkout import ROOT
 from tools.experiment import (
@@ -24,7 +25,6 @@ from tools.experiment import (
     current_params,
     find,
     flatten,
-    read_mapping,
     read_recipe,
     run,
     say_uncommitted,

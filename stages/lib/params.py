@@ -3,6 +3,7 @@
 import difflib
 import re
 import reprlib
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
@@ -67,14 +68,7 @@ def read_sections(*names: str) -> dict[str, Any]:
         UserError: the file cannot be read; a section is unknown or missing.
     """
     name = relative(PARAMS)
-    try:
-        content = yaml.load(PARAMS.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
-    except FileNotFoundError:
-        raise UserError(f"{name} is missing; restore it with `git checkout {name}`") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{name} holds no sections; restore it with `git checkout {name}`")
+    content = read_mapping(PARAMS)
     for key in content:
         if key not in SECTIONS:
             raise UserError(f"{name}: unknown section {_hint(key, SECTIONS)}")
@@ -82,6 +76,24 @@ def read_sections(*names: str) -> dict[str, Any]:
         if key not in content:
             raise UserError(f"{name}: section '{key}' is missing; restore it with `git checkout {name}`")
     return {key: content[key] for key in names} if names else content
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping.
+
+    Raises:
+        UserError: it is missing, no YAML, or holds something else.
+    """
+    name = relative(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing; if git has it, restore it with `git checkout {name}`") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{name} holds no `key: value`")
+    return content
 
 
 def _explain(section: type[Params], problem: Any) -> str:
