@@ -17,8 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from stages.lib.data import Data, read_data
 from stages.lib.errors import UserError
 from stages.lib.files import missing, new_file
-from stages.lib.handwriting import find_ink, fit_ink
 from stages.lib.paths import MODEL
+from tools.handwriting import find_ink, fit_ink
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 

@@ -7,11 +7,11 @@ models/model.keras; writes reports/index.html, which needs no server and asks fo
 import base64
 import hashlib
 import io
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from PIL import Image
 
 from stages.lib.calibration import Reliability, reliability
@@ -21,12 +21,13 @@ from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_text
 from stages.lib.interval import wilson_interval
 from stages.lib.params import read_sections
-from stages.lib.paths import CARD, DATA, HISTORY, METRICS, MODEL, PAGE, PREDICTIONS, TEMPLATES, relative
+from stages.lib.paths import CARD, DATA, HISTORY, METRICS, MODEL, PAGE, PREDICTIONS, relative
+from stages.lib.render import render
 from stages.lib.results import Predictions, read_history, read_predictions
 from stages.lib.weights import DenseLayer, read_weights
 
 PAD_LIMIT = 8_000_000  # bytes of weights that the page may hold: a page of more is slow to open on a phone
-PACKAGES = ("keras", "numpy", "pandas", "scikit-learn", "dvc")
+PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "dvc")
 
 
 def embedded_network(layers: list[DenseLayer], data: Data, limit: int = PAD_LIMIT) -> dict[str, Any] | None:
@@ -80,6 +81,15 @@ def list_bins(bins: Reliability) -> list[dict[str, float]]:
     ]
 
 
+def installed_versions() -> dict[str, str]:
+    """The version of each package that takes part; TensorFlow's bears one name, whatever that of its wheel."""
+    versions = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[name.removesuffix("-cpu")] = version(name)
+    return versions
+
+
 def main() -> None:
     """Run the stage."""
     data = read_data()
@@ -96,15 +106,6 @@ def main() -> None:
         )
         for name in ("accuracy", "loss")
     }
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["percent"] = lambda share, digits: f"{100 * share:.{digits}f} %"
     context = {
         "data": content,
         "metrics": metrics,
@@ -122,14 +123,14 @@ def main() -> None:
         "fewest": min(row["train"] for row in content["class_counts"]),
         "weakest": min(data.classes, key=lambda name: metrics["per_class"][name]["recall"]),
         "parameters": read_sections("download", "preprocess", "train", "augmentation", "compute"),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": installed_versions(),
         "hashes": {
             relative(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
             for path in (MODEL, METRICS, HISTORY, PREDICTIONS, DATA)
         },
     }
     for template, path in (("report.html", PAGE), ("model-card.md", CARD)):
-        write_text(path, environment.get_template(template).render(context))
+        write_text(path, render(template, context))
     print(f"report: {relative(PAGE)}, {PAGE.stat().st_size / 1e6:.1f} MB")
 
 

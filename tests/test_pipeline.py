@@ -129,3 +129,25 @@ def test_the_data_comes_from_an_own_mirror(unreproduced: Checkout, digits_mirror
     changes = {"DATASET_MIRROR": address.format(folder=digits_mirror)}
     assert unreproduced.repro("preprocess", changes=changes) == ["download", "preprocess"]
     assert (unreproduced.folder / "reports/data.json").exists()
+
+
+def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    def dvc(folder: Path, *arguments: str) -> str:
+        done = Checkout(folder).run("-m", "dvc", *arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    dvc(checkout.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    checkout.git("commit", "--all", "--message", "a remote")
+    checkout.git("tag", "--annotate", "digits@v1.0.0", "--message", "the first")
+    dvc(checkout.folder, "push")
+    clone = Checkout(tmp_path / "elsewhere")
+    checkout.git("clone", ".", str(clone.folder))
+    dvc(clone.folder, "pull")
+    assert clone.repro() == []
+    assert clone.outputs() == checkout.outputs()
+    assert "reports/index.html" in clone.outputs()
+    (tmp_path / "consumer").mkdir()
+    dvc(tmp_path / "consumer", "artifacts", "get", str(clone.folder), "digits")
+    model = (tmp_path / "consumer/model.keras").read_bytes()
+    assert model == (checkout.folder / "models/model.keras").read_bytes()

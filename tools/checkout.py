@@ -59,6 +59,6 @@ def summary(folder: Path) -> str:
     reports = Path(os.path.relpath(folder / "reports"))
     metrics, data = (json.loads((reports / f"{name}.json").read_text()) for name in ("metrics", "data"))
     return (
-        f"\n{result(metrics, data)}\nLook at {reports}/figures and {reports}/metrics.json; "
-        "change params.yaml and run it again to see what changes."
+        f"\n{result(metrics, data)}\nOpen {reports}/index.html: draw a digit, look at each mistake. "
+        "Change params.yaml and run it again to see what changes."
     )

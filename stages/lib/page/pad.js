@@ -1,5 +1,5 @@
 // The pad: strokes become an image as the network knows them, and the probabilities follow.
-// fitInk does what stages/lib/handwriting.py does for photos; a test compares the two.
+// fitInk does what tools/handwriting.py does for photos; a test compares the two.
 
 const network = JSON.parse(document.getElementById("network").textContent);
 const classify = buildClassifier(network);

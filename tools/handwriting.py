@@ -2,7 +2,8 @@
 
 MNIST's makers scaled each digit to fit a square of 20 by 20 pixels, with grey edges, and put its centre of mass in the
 middle of 28 by 28 (LeCun et al. 1998, "Gradient-based learning applied to document recognition"). `fit_ink` does that;
-`page/pad.js` does the same in the report. `find_ink` is for what photos have besides ink: paper, shadows and noise.
+`stages/lib/page/pad.js` does the same in the report. `find_ink` is for what photos have besides ink: paper, shadows,
+noise.
 """
 
 import math
@@ -80,6 +81,8 @@ def _grey(image: Image.Image) -> np.ndarray:
         drawn = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
         paper = "white" if drawn.size and drawn.mean() < 128 else "black"
         image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255 and not scale
+        image = Image.fromarray((np.asarray(image, np.float64) / 257).astype(np.uint8))
     image = image.convert("L")
     image.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.BOX)
     return np.asarray(image, np.float64)

@@ -1,0 +1,140 @@
+"""Photos and drawings become images like MNIST's."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from stages.lib.idx import IdxFile
+from tools.handwriting import find_ink, fit_ink
+
+RNG = np.random.default_rng(3)
+
+
+def four(size: int = 400, pen: int = 36) -> np.ndarray:
+    """A drawn 4, bool (size, size), somewhere on the field."""
+    field = np.zeros((size, size), bool)
+    unit = size / 400
+    for (x0, y0), (x1, y1) in (((120, 80), (90, 210)), ((90, 210), (230, 210)), ((210, 110), (190, 320))):
+        for share in np.linspace(0, 1, 300):
+            x, y = unit * (x0 + share * (x1 - x0)), unit * (y0 + share * (y1 - y0))
+            field[round(y), round(x)] = True
+    return ndimage.distance_transform_edt(~field) <= unit * pen / 2
+
+
+def grey(ink: np.ndarray, *, paper: float = 235, depth: float = 200) -> Image.Image:
+    return Image.fromarray(np.uint8(paper - depth * ink))
+
+
+def jpeg(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return Image.open(file)
+
+
+def photo(ink: np.ndarray) -> Image.Image:
+    """Ink on paper, in light that falls off to one side, with noise, a blur and a speck of dust."""
+    height, width = ink.shape
+    light = 200 - 90 * np.arange(width) / width - 30 * np.arange(height)[:, None] / height
+    soft = ndimage.gaussian_filter(ink.astype(float), 1.5)
+    levels = light * (1 - 0.75 * soft) + RNG.normal(0, 8, ink.shape)
+    levels[20:24, 30:34] = 60
+    return jpeg(Image.fromarray(np.uint8(levels.clip(0, 255))).convert("RGB"))
+
+
+def prepared(image: Image.Image) -> np.ndarray:
+    return fit_ink(find_ink(image), (28, 28), 20)
+
+
+EXPECTED = fit_ink(four().astype(float), (28, 28), 20)
+
+
+def test_a_digit_fits_a_box_of_20_with_its_centre_of_mass_in_the_middle():
+    rows, columns = np.flatnonzero(EXPECTED.any(axis=1)), np.flatnonzero(EXPECTED.any(axis=0))
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    assert ndimage.center_of_mass(EXPECTED) == pytest.approx((14, 14), abs=0.5)
+    assert EXPECTED.max() == 255
+    assert ((EXPECTED > 0) & (EXPECTED < 255)).sum() > 20  # grey edges
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(grey(four()), id="ink on paper"),
+        pytest.param(grey(four(), paper=0, depth=-255), id="white on black"),
+        pytest.param(grey(four(), paper=140, depth=50), id="faint"),
+        pytest.param(grey(four()).convert("RGB"), id="colour"),
+        pytest.param(grey(four()).convert("P"), id="palette"),
+        pytest.param(grey(four()).convert("1"), id="one bit"),
+        pytest.param(Image.fromarray(np.uint16(60000 - 55000 * four())), id="16 bit"),
+        pytest.param(jpeg(grey(four())), id="jpeg"),
+        pytest.param(grey(four(1600)), id="large"),
+        pytest.param(grey(np.pad(four(), ((300, 0), (0, 500)))), id="in a corner"),
+        pytest.param(photo(four()), id="photo"),
+        pytest.param(photo(four(1200)), id="large photo"),
+    ],
+)
+def test_it_is_found_in(image):
+    found = prepared(image).astype(int)
+    assert np.corrcoef(found.ravel(), EXPECTED.ravel())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_what_is_drawn_on_nothing_stands_out_from_its_paper(ink):
+    alpha = Image.fromarray(np.uint8(255 * four()))
+    image = Image.merge("RGBA", [Image.new("L", alpha.size, ink)] * 3 + [alpha])
+    assert np.abs(prepared(image).astype(int) - EXPECTED).max() < 40
+
+
+def test_a_photo_lying_on_its_side_is_turned_upright():
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    grey(np.rot90(four())).save(file, "JPEG", exif=exif)
+    assert np.corrcoef(prepared(Image.open(file)).ravel(), EXPECTED.ravel())[0, 1] > 0.9
+
+
+def test_a_thin_pen_is_thickened():
+    thin = prepared(grey(four(pen=5)))
+    assert np.corrcoef(thin.ravel(), EXPECTED.ravel())[0, 1] > 0.8
+    assert thin.sum() > 0.5 * EXPECTED.sum()
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_an_image_of_one_colour_has_no_ink(level):
+    assert not find_ink(Image.new("L", (40, 30), level)).any()
+    assert not prepared(Image.new("L", (40, 30), level)).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (3, 500), (500, 3)])
+def test_tiny_and_odd_images_do_no_harm(size):
+    image = Image.fromarray(RNG.integers(0, 256, size, dtype=np.uint8))
+    assert prepared(image).shape == (28, 28)
+
+
+@pytest.mark.parametrize(("shape", "box"), [((8, 8), 8), ((28, 28), 28), ((6, 4), 4), ((1, 1), 1)])
+def test_it_fits_images_of_any_shape(shape, box):
+    image = fit_ink(four().astype(float), shape, box)
+    assert image.shape == shape
+    assert image.max() == 255
+
+
+def test_nothing_is_cut_off_however_the_mass_lies():
+    # A thick block on a long thin line: its centre of mass is far from the middle of its box.
+    ink = np.zeros((60, 60))
+    ink[29:31, :] = 1
+    ink[20:40, 50:] = 1
+    image = fit_ink(ink, (28, 28), 20)
+    assert np.ptp(np.flatnonzero(image.any(axis=0))) + 1 == 20
+
+
+@pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs DATASET_MIRROR to lead to MNIST")
+def test_mnists_own_images_stay_as_they_are():
+    with IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", dimensions=3) as file:
+        images = next(file.pieces(1000))
+    kept = [np.array_equal(prepared(Image.fromarray(image)), image) for image in images]
+    assert np.mean(kept) > 0.95

@@ -1,0 +1,129 @@
+"""The predict command: what it says of good images, of bad files, and to programs."""
+
+import json
+import re
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Checkout
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def pictures(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 12 test images, and one that names no image."""
+    folder = tmp_path_factory.mktemp("pictures")
+    images = np.load(reproduced.folder / "data/processed/test_images.npy")[:12]
+    for index, image in enumerate(images):
+        Image.fromarray(np.uint8(np.round(255 * image.reshape(8, 8)))).save(folder / f"{index:02}.png")
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def bomb(path: Path) -> None:
+    """A small PNG whose header promises 60,000 by 60,000 pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    path.write_bytes(content)
+
+
+def test_it_names_label_and_probability_of_each_image(reproduced: Checkout, pictures: Path) -> None:
+    done = reproduced.run("predict.py", str(pictures))
+    assert done.returncode == 0, done.stderr
+    said = [re.fullmatch(r"(.*): (\d), (\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
+    assert [path for path, *_ in said] == [str(pictures / f"{index:02}.png") for index in range(12)]
+
+
+def test_the_probabilities_are_kerass_for_what_show_shows(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    done = reproduced.run("predict.py", "--json", "--show", str(tmp_path), str(pictures))
+    entries = json.loads(done.stdout)
+    shown = [np.asarray(Image.open(path)).ravel() / np.float32(255) for path in sorted(tmp_path.iterdir())]
+    np.save(tmp_path / "shown.npy", np.stack(shown))
+    keras = reproduced.run(
+        "-c",
+        "import sys, numpy as np; from stages.lib.backend import keras; "
+        "network = keras.saving.load_model('models/model.keras'); "
+        "print(network.predict(np.load(sys.argv[1]), verbose=0).tolist())",
+        str(tmp_path / "shown.npy"),
+    )
+    found = [list(entry["probabilities"].values()) for entry in entries]
+    np.testing.assert_allclose(found, json.loads(keras.stdout.splitlines()[-1]), atol=1e-5)
+    assert [entry["label"] for entry in entries] == [str(np.argmax(row)) for row in found]
+
+
+def test_bad_files_are_named_and_do_not_stop_the_others(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    (tmp_path / "cut.png").write_bytes((pictures / "00.png").read_bytes()[:60])
+    Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
+    Image.new("L", (20, 20)).save(tmp_path / "other.gif")
+    bomb(tmp_path / "bomb.png")
+    names = ("text.png", "empty.jpg", "cut.png", "white.png", "other.gif", "bomb.png", "none.png")
+    bad = [str(tmp_path / name) for name in names]
+    done = reproduced.run("predict.py", *bad[:3], str(pictures / "03.png"), *bad[3:])
+    assert done.returncode == 1
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(pictures / "03.png")]
+    said = dict(line.split(": ", 1) for line in done.stderr.splitlines())
+    assert list(said) == bad
+    texts = dict(zip(names, said.values(), strict=True))
+    for name in ("text.png", "empty.jpg", "other.gif"):
+        assert texts[name] == "is no PNG or JPEG image"
+    assert texts["cut.png"].startswith("cannot be read: ")
+    assert texts["white.png"] == "shows nothing: it is of one colour"
+    assert "too many pixels" in texts["bomb.png"]
+    assert texts["none.png"] == "cannot be read: No such file or directory"
+
+
+def test_programs_get_json(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    done = reproduced.run("predict.py", "--json", str(pictures / "00.png"), str(tmp_path / "none.png"))
+    assert done.returncode == 1
+    good, bad = json.loads(done.stdout)
+    assert good["path"] == str(pictures / "00.png")
+    assert list(good["probabilities"]) == [str(digit) for digit in range(10)]
+    assert sum(good["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert good["label"] == max(good["probabilities"], key=good["probabilities"].get)
+    assert bad == {"path": str(tmp_path / "none.png"), "error": "cannot be read: No such file or directory"}
+
+
+def test_show_writes_what_the_network_saw(reproduced: Checkout, tmp_path: Path) -> None:
+    ink = np.zeros((300, 200), np.uint8)
+    ink[40:240, 90:115] = 255
+    Image.fromarray(255 - ink).save(tmp_path / "one.jpg")
+    done = reproduced.run(str(reproduced.folder / "predict.py"), "one.jpg", "--show", "seen", cwd=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (seen,) = (tmp_path / "seen").iterdir()
+    assert seen.name == "one.jpg.png"
+    image = np.asarray(Image.open(seen))
+    assert image.shape == (8, 8)
+    assert image[:, 3:5].max() == 255
+    assert not image[:, :2].any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["folder"], "predict: no file that ends in .png, .jpg, .jpeg in folder"),
+        ([], "required: IMAGE"),
+    ],
+)
+def test_a_mistake_in_the_call_is_explained(
+    reproduced: Checkout, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    done = reproduced.run(str(reproduced.folder / "predict.py"), *arguments, cwd=str(tmp_path))
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_model_it_says_how_to_get_one(unreproduced: Checkout, pictures: Path) -> None:
+    done = unreproduced.run("predict.py", str(pictures))
+    assert done.returncode == 1
+    assert "predict: reports/data.json is missing; run `dvc repro`" in done.stderr
