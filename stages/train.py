@@ -101,7 +101,6 @@ def main() -> None:
             ),
             label_smoothing=params.label_smoothing,
             augment=augment if augmentation.enabled else None,
-            strengths=augmentation.strengths(params.epochs),
             seed=params.seed,
             progress=bar.update,
         )

@@ -67,6 +67,8 @@ def test_a_wrong_parameter_is_named(checkout: Checkout, stage: str, old: str, ne
         ("plot", "reports/history.csv"),
         ("plot", "reports/predictions.csv"),
         ("plot", "params.yaml"),
+        ("report", "reports/metrics.json"),
+        ("report", "models/model.keras"),
     ],
 )
 @pytest.mark.parametrize("damage", ["missing", "empty", "noise"])

@@ -141,25 +141,17 @@ def test_dropout_leaves_out_that_share_of_the_units_and_is_decided_by_the_seed()
 def test_images_are_deformed_anew_in_each_step() -> None:
     met: list[int] = []
 
-    def augment(batch: tf.Tensor, step: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
-        return batch * 0 + strength * tf.cast(step, tf.float32)  # all images show the step's number times the strength
+    def augment(batch: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        return batch * 0 + tf.cast(step, tf.float32)  # all images of a step show its number
 
     # With a rate of 0 and a network that adds up what it sees, the loss tells the steps' numbers.
     network = small_network()
     rates = constant(0.0, batch_size=50, epochs=2)
     options = {"batch_size": 50, "rates": rates, "seed": 7, "progress": met.append, "augment": augment}
-    strengths = np.array([1, 0.5], np.float32)
-    losses = [
-        loss
-        for loss, _ in train_epochs(network, keras.optimizers.SGD(), IMAGES, LABELS, strengths=strengths, **options)
-    ]
+    losses = [loss for loss, _ in train_epochs(network, keras.optimizers.SGD(), IMAGES, LABELS, **options)]
     orders = [np.random.default_rng([7, epoch]).permutation(150).reshape(3, 50) for epoch in (0, 1)]
     for epoch, loss in enumerate(losses):
-        levels = [strengths[epoch] * (3 * epoch + n) for n in range(3)]
-        seen = [
-            (np.full((50, 20), level, np.float32), LABELS[batch])
-            for level, batch in zip(levels, orders[epoch], strict=True)
-        ]
+        seen = [(np.full((50, 20), 3 * epoch + n, np.float32), LABELS[batch]) for n, batch in enumerate(orders[epoch])]
         expected = [Predictor(network)(images, labels)[1].mean() for images, labels in seen]
         assert loss == pytest.approx(np.mean(expected), rel=1e-4)
 

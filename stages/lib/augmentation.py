@@ -15,7 +15,6 @@ from stages.lib.backend import tf
 from stages.lib.params import Params
 
 EXAMPLES = 7  # deformations of an image that the pipeline shows
-RELAXED = 0.5  # strength of the deformations in the last, relaxed epochs
 
 
 class AugmentationParams(Params):
@@ -33,21 +32,11 @@ class AugmentationParams(Params):
     shift: Annotated[float, Field(ge=0, le=100)]
     elastic_alpha: Annotated[float, Field(ge=0, le=1000)]
     elastic_sigma: Annotated[float, Field(ge=1, le=100)]
-    relaxed_epochs: Annotated[int, Field(ge=0)]
 
     @property
     def enabled(self) -> bool:
         """Whether images are deformed at all."""
         return any((self.rotation, self.scaling, self.shear, self.shift, self.elastic_alpha))
-
-    def strengths(self, epochs: int) -> np.ndarray:
-        """How strong the deformations of each epoch are, float32 (epochs,): 1, and RELAXED in the last ones.
-
-        Towards the end a network gains from images more like those it is for (He et al. 2019, "Data augmentation
-        revisited"; they leave the strong augmentations out altogether, which here was worse than to halve them).
-        """
-        relaxed = np.arange(epochs) >= epochs - self.relaxed_epochs
-        return np.where(relaxed, np.float32(RELAXED), np.float32(1))
 
 
 class Augmentation:
@@ -63,21 +52,20 @@ class Augmentation:
         self.image_shape = image_shape
         self.seed = seed
 
-    def __call__(self, images: tf.Tensor, step: tf.Tensor, strength: tf.Tensor) -> tf.Tensor:
+    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Deform each image.
 
         Args:
             images: float32 (n, height * width); n is known when the function is compiled.
             step: integer, the number of the training step: another one gives other deformations.
-            strength: float32, the share of the deformations' bounds that is drawn from.
 
         Returns:
             float32 (n, height * width); what comes from outside of an image is 0.
         """
-        x, y = self._affine(images.shape[0], step, strength)
+        x, y = self._affine(images.shape[0], step)
         if self.params.elastic_alpha:
             along_x, along_y = self._elastic(images.shape[0], step)
-            x, y = x + strength * along_x, y + strength * along_y
+            x, y = x + along_x, y + along_y
         return self._sample(images, x, y)
 
     def _uniform(self, shape: tuple[int, ...], stream: int, step: tf.Tensor) -> tf.Tensor:
@@ -85,10 +73,10 @@ class Augmentation:
         seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
         return tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
 
-    def _affine(self, count: int, step: tf.Tensor, strength: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _affine(self, count: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Where each pixel comes from: x and y, in pixels, each float32 (count, height, width)."""
         height, width = self.image_shape
-        draws = strength * self._uniform((6, count, 1, 1), 0, step)
+        draws = self._uniform((6, count, 1, 1), 0, step)
         # Sine and cosine from the tangent of half the angle, which is the number drawn: sums and quotients are rounded
         # the same everywhere, the system's sine is not. Up to 15 degrees the angles are uniform to 2 %.
         half = draws[0] * math.tan(math.radians(self.params.rotation) / 2)
@@ -150,8 +138,7 @@ def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.nda
     if not augment.params.enabled:
         return originals[:, None]
     draw = tf.function(augment, jit_compile=True)
-    full = tf.constant(1.0)
-    drawn = [draw(tf.constant(originals), tf.constant(step), full).numpy() for step in range(EXAMPLES)]
+    drawn = [draw(tf.constant(originals), tf.constant(step)).numpy() for step in range(EXAMPLES)]
     return np.stack([originals, *drawn], axis=1)
 
 

@@ -48,8 +48,7 @@ def train_epochs(
     seed: int,
     progress: Callable[[int], object],
     label_smoothing: float = 0.0,
-    augment: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
-    strengths: np.ndarray | None = None,
+    augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
 ) -> Iterator[tuple[float, float]]:
     """Train a network in place, an epoch at a time: what `fit` does, with the same mathematics, several times faster.
 
@@ -68,9 +67,7 @@ def train_epochs(
         progress: called with the number of images each time some have been trained on.
         label_smoothing: share of the true label that is spread over all classes in what is minimised (Szegedy et al.
             2016, "Rethinking the Inception architecture for computer vision").
-        augment: deforms a batch, float32 (batch_size, pixels), given the number of the step since the first epoch, and
-            how strongly.
-        strengths: float32 (epochs,), how strongly in each epoch; 1 if not given.
+        augment: deforms a batch, float32 (batch_size, pixels), given the number of the step since the first epoch.
 
     Yields:
         Loss and accuracy of each epoch: means over its images, as they were met (deformed, and with dropout). The loss
@@ -85,12 +82,12 @@ def train_epochs(
     weights = tf.constant((np.arange(steps * batch_size) < count).astype(np.float32).reshape(steps, batch_size))
 
     @tf.function(jit_compile=True)
-    def run_steps(images, labels, order, weights, rates, steps_before, strength, first, last):  # noqa: ANN001, ANN202
+    def run_steps(images, labels, order, weights, rates, steps_before, first, last):  # noqa: ANN001, ANN202
         def step(index, loss_sum, correct):  # noqa: ANN001, ANN202
             batch, weight = tf.gather(images, order[index]), weights[index]
             truth = tf.gather(labels, order[index])
             if augment:
-                batch = augment(batch, steps_before + index, strength)
+                batch = augment(batch, steps_before + index)
             optimizer.learning_rate.assign(rates[index])
             with tf.GradientTape() as tape:
                 probabilities = network(batch, training=True)
@@ -110,12 +107,12 @@ def train_epochs(
         order = np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
         order_of_steps = tf.constant(np.resize(order, (steps, batch_size)))
         epoch_rates = tf.constant(rates[epoch])
-        position = tf.constant(epoch * steps), tf.constant(1.0 if strengths is None else strengths[epoch])
+        steps_before = tf.constant(epoch * steps)
         loss_sum = correct = 0.0
         for first in range(0, steps, steps_per_call):
             last = min(first + steps_per_call, steps)
             bounds = tf.constant(first), tf.constant(last)
-            part = run_steps(all_images, all_labels, order_of_steps, weights, epoch_rates, *position, *bounds)
+            part = run_steps(all_images, all_labels, order_of_steps, weights, epoch_rates, steps_before, *bounds)
             loss_sum += float(part[0])
             correct += float(part[1])
             progress(min(last * batch_size, count) - first * batch_size)
