@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo recipe sweep verify gate locked test test-emulated bench check format lock clean help
+.PHONY: run demo recipe sweep verify gate locked test test-slow test-emulated bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
 	@python -m tools.run
@@ -25,8 +25,11 @@ gate: .venv/ready ## fail below the accuracy of params.yaml, or after a drop sin
 locked: .venv/ready ## fail if dvc.lock does not fit code, parameters and reports; for commits (.pre-commit-config.yaml)
 	@python -m tools.locked
 
-test: .venv/ready-dev ## run all tests
+test: .venv/ready-dev ## run the tests (5 minutes)
 	@python -m pytest --numprocesses 2
+
+test-slow: .venv/ready-dev ## run the tests of whole runs and of the report in a browser (4 minutes)
+	@python -m pytest --numprocesses 2 -m slow
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
 	@python -m pytest --numprocesses 2 -m emulated

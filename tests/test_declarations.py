@@ -56,7 +56,7 @@ def local_imports(module: Path) -> set[Path]:
 
 
 def sections_read(module: Path) -> set[str]:
-    """The sections of params.yaml that a stage asks for with read_params."""
+    """The sections of params.yaml that a stage asks for: by class with read_params, by name with read_sections."""
     sections = {}
     for path in local_imports(module):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -64,14 +64,15 @@ def sections_read(module: Path) -> set[str]:
                 for statement in node.body:
                     if isinstance(statement, ast.Assign) and getattr(statement.targets[0], "id", "") == "section":
                         sections[node.name] = ast.literal_eval(statement.value)
-    return {
-        sections[node.args[0].id]
+    calls = [
+        (getattr(node.func, "id", ""), argument)
         for path in local_imports(module)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "read_params"
-        and isinstance(node.args[0], ast.Name)
-    }
+        for argument in node.args
+    ]
+    by_class = {sections[argument.id] for name, argument in calls if name == "read_params"}
+    return by_class | {argument.value for name, argument in calls if name == "read_sections"}
 
 
 def outs(stage: str) -> set[str]:

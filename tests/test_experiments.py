@@ -41,6 +41,7 @@ def params_of(checkout: Checkout, name: str) -> dict:
     return {key: change["new"] for key, change in json.loads(done.stdout)["params.yaml"].items()}
 
 
+@pytest.mark.slow
 def test_a_recipe_runs_beside_the_working_tree_and_can_be_run_again(checkout: Checkout, digits_mirror: Path) -> None:
     recipe = checkout.folder / "recipes/more.yaml"
     recipe.write_text("# More pictures.\nplot:\n  examples: 7\n")
@@ -81,6 +82,7 @@ def test_a_recipe_runs_beside_the_working_tree_and_can_be_run_again(checkout: Ch
     assert (checkout.outputs(), status(checkout)) == (before, status_before)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_after_ctrl_c_and_a_failed_setting_and_ranks_by_validation(checkout: Checkout) -> None:
     (checkout.folder / "grid.yaml").write_text("grid: {train.seed: [42, 11, -1]}\n")
     before, status_before = checkout.outputs(), status(checkout)

@@ -115,6 +115,7 @@ def test_a_drop_at_the_very_significance_fails_and_both_reasons_are_said(checkou
     )
 
 
+@pytest.mark.slow
 def test_an_experiment_of_dvc_can_be_named(checkout: Checkout) -> None:
     checkout.set_param("floor", "0")
     commit(checkout)

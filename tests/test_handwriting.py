@@ -136,5 +136,5 @@ def test_nothing_is_cut_off_however_the_mass_lies():
 def test_mnists_own_images_stay_as_they_are():
     with IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", dimensions=3) as file:
         images = next(file.pieces(1000))
-    kept = [np.array_equal(prepared(Image.fromarray(image)), image) for image in images]
-    assert np.mean(kept) > 0.95
+    changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]
+    assert np.mean(np.array(changes) <= 3) > 0.95  # of 255: the strongest ink becomes 255

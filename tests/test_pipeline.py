@@ -57,6 +57,7 @@ def test_the_validation_split_reruns_from_preprocess_on(checkout: Checkout) -> N
         np.testing.assert_array_equal(*arrays)
 
 
+@pytest.mark.slow
 def test_another_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     contents = {

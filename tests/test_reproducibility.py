@@ -38,7 +38,7 @@ def model_of(checkout: Checkout, **options) -> bytes:
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
-@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_core_and_two_train_the_same_model(checkout: Checkout, everything: bool) -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -66,6 +66,7 @@ def test_another_seed_holds_out_other_images(checkout: Checkout) -> None:
     assert len(images.read_bytes()) == len(before)
 
 
+@pytest.mark.slow
 def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Checkout, tmp_path: Path) -> None:
     elsewhere = Checkout(Path(shutil.copytree(fresh.folder, tmp_path / "another place, é")))
     elsewhere.edit("params.yaml", "# passes over", "# another comment: passes over")

@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 
+import pytest
 from conftest import Checkout
 
 
+@pytest.mark.slow
 def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout) -> None:
     unreproduced.set_param("dataset", "mnist")
     catalogue = unreproduced.folder / "stages/lib/datasets.yaml"
@@ -24,6 +26,7 @@ def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout)
     assert not (unreproduced.folder / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_first_make_runs_every_stage_even_those_whose_results_are_in_git(checkout: Checkout) -> None:
     before = checkout.outputs()
     for folder in ("data", "models", ".dvc/cache"):

@@ -110,8 +110,9 @@ def test_what_dvc_lock_does_not_fit_is_named(checkout: Checkout) -> None:
     (checkout.folder / "reports/figures/recall.png").unlink()
     (checkout.folder / "models/model.keras").unlink()  # it is in DVC's cache, not in git
     lock = yaml.safe_load((checkout.folder / "dvc.lock").read_text())
-    model = next(file for file in lock["stages"]["evaluate"]["deps"] if file["path"] == "models/model.keras")
-    model["md5"] = "0" * 32
+    for stage in ("evaluate", "report"):
+        model = next(file for file in lock["stages"][stage]["deps"] if file["path"] == "models/model.keras")
+        model["md5"] = "0" * 32
     (checkout.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
     assert locked(checkout) == [
         "params.yaml: train.epochs is not what stage train ran with",
@@ -121,6 +122,9 @@ def test_what_dvc_lock_does_not_fit_is_named(checkout: Checkout) -> None:
         "dvc.yaml: cmd of stage plot changed",
         "stages/lib/interval.py, which stage plot read, is missing or not in git",
         "reports/figures/recall.png, which stage plot wrote, is missing or not in git",
+        "params.yaml: train.epochs is not what stage report ran with",
+        "models/model.keras is not what stage report read",
+        "stages/lib/interval.py, which stage report read, is missing or not in git",
     ]
 
 

@@ -55,6 +55,8 @@ def parse(content: str, where: str) -> tuple[np.ndarray, np.ndarray]:
         UserError: it is no such table.
     """
     try:
+        if "\ufffd" in content:  # what was no UTF-8
+            raise ValueError
         rows = [(row["actual"], row["predicted"]) for row in csv.DictReader(content.splitlines())]
     except (ValueError, KeyError, csv.Error):
         rows = []

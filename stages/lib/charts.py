@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import nonsingular
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 332, 8, 190  # where the lines are drawn; report.html has the same edges
 
@@ -44,7 +45,8 @@ def line_chart(title: str, epochs: np.ndarray, series: Mapping[str, np.ndarray])
         series: arrays of shape (n,) by their names.
     """
     values = np.concatenate(list(series.values()))
-    levels = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(values.min(), values.max())
+    low, high = nonsingular(values.min(), values.max(), expander=0.05)  # room also around a single value
+    levels = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
     digits = max(0, -int(np.floor(np.log10(levels[1] - levels[0]) + 1e-9)))
     first, last = int(epochs[0]), int(epochs[-1])
 
