@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-WORKING_SIZE = 256  # pixels of the longer side to which a larger photo is reduced: more than the network can see
+WORKING_SIZE = 160  # pixels of the longer side to which a larger photo is reduced: more than the network can see
 PAPER_SIZE = 32  # pixels of each side of the coarse image in which the light on the paper is followed
 FAINT = 0.1  # of the strength of ink: less is left out, as JPEG surrounds strokes with it
 SPECK = 0.03  # share of all ink below which a blot that lies by itself is dust
