@@ -69,7 +69,7 @@ def test_a_digit_fits_a_box_of_20_with_its_centre_of_mass_in_the_middle():
         pytest.param(grey(four(), paper=140, depth=50), id="faint"),
         pytest.param(grey(four()).convert("RGB"), id="colour"),
         pytest.param(grey(four()).convert("P"), id="palette"),
-        pytest.param(grey(four()).convert("1"), id="one bit"),
+        pytest.param(grey(four(), paper=255, depth=255).convert("1"), id="one bit"),
         pytest.param(Image.fromarray(np.uint16(60000 - 55000 * four())), id="16 bit"),
         pytest.param(jpeg(grey(four())), id="jpeg"),
         pytest.param(grey(four(1600)), id="large"),

@@ -1,5 +1,6 @@
 """The report in a real browser: what a person sees, draws and filters."""
 
+import base64
 import csv
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from stages.lib.backend import keras
+from stages.train import TrainParams
 from tools.handwriting import fit_ink
 
 CHROME = shutil.which("chromium") or shutil.which("google-chrome")
@@ -177,6 +181,26 @@ def test_the_pads_network_is_the_trained_one(page: webdriver.Chrome, trained: Ch
         "print(network.predict(np.load('build.npy'), verbose=0).tolist())",
     )
     np.testing.assert_allclose(found, json.loads(done.stdout.splitlines()[-1]), atol=1e-4)
+
+
+def test_weights_in_half_precision_are_read_exactly(page: webdriver.Chrome) -> None:
+    numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
+    numbers = numbers[np.isfinite(numbers)]  # all there are: of both signs, and the smallest, whose exponent is 0
+    network = {"precision": "float16", "weights": base64.b64encode(numbers.astype("<f2").tobytes()).decode()}
+    found = page.execute_script("return [...decodeWeights(arguments[0])]", network)
+    np.testing.assert_array_equal(found, numbers)
+
+
+def test_the_pages_activations_are_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
+    values = np.linspace(-6, 6, 241).tolist()
+    names = get_args(TrainParams.model_fields["activation"].annotation)
+    found = {
+        name: page.execute_script("return arguments[0].map(ACTIVATIONS[arguments[1]])", values, name) for name in names
+    }
+    for name in names:
+        expected = keras.activations.get(name)(np.float32(values))
+        np.testing.assert_allclose(found[name], expected, atol=2e-6, err_msg=name)
+    assert len(names) == 8
 
 
 def test_a_drawing_is_prepared_as_a_photo_is(page: webdriver.Chrome) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import chain
@@ -66,9 +67,32 @@ def test_each_python_that_the_setup_accepts_is_tested() -> None:
     assert DEVCONTAINER["image"].partition(":")[2].partition("-")[0] in versions
 
 
-def test_no_result_of_the_pipeline_is_cached() -> None:
+def test_what_is_cached_spares_downloads_and_no_run_of_a_stage() -> None:
     kept = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/cache")]
-    assert kept == [JOBS["pipeline"]["env"]["DATASET_MIRROR"]]
+    assert kept == [".dvc/cache/files"]  # without .dvc/cache/runs
+    assert "dvc repro --force --no-run-cache\n" in (ROOT / ".ci/reproduce").read_text()
+
+
+@pytest.mark.slow
+def test_with_a_cache_every_stage_is_executed_and_the_published_files_are_not_fetched(
+    checkout: Checkout, digits_mirror: Path, tmp_path: Path
+) -> None:
+    clone = Checkout(tmp_path / "job")
+    checkout.edit("stages/lib/datasets.yaml", "scikit-learn://digits/", "http://127.0.0.1:9/")
+    checkout.edit("params.yaml", "floor: 0.97", "floor: 0.1")
+    checkout.repro(changes={"DATASET_MIRROR": str(digits_mirror)})
+    checkout.git("commit", "--all", "--message", "a source that is gone")
+    checkout.git("clone", ".", str(clone.folder))
+    shutil.copytree(checkout.folder / ".dvc/cache/files", clone.folder / ".dvc/cache/files")
+    (clone.folder / ".venv").mkdir()
+    (clone.folder / ".venv/ready").touch()  # so that make takes the programs of the Python that runs the tests
+    command = [".ci/reproduce"]
+    environ = environment({"DATASET_MIRROR": ""})
+    done = subprocess.run(command, cwd=clone.folder, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    executed = re.findall(r"Running stage '(\w+)'", done.stdout)
+    assert executed == ["download", "preprocess", "train", "evaluate", "plot", "report"]
+    assert "gate: passed" in done.stdout
 
 
 def test_the_summary_has_the_changes_as_tables(checkout: Checkout) -> None:
