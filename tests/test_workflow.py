@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import GIT, Checkout
+from conftest import ALL, GIT, Checkout
 
 from tools.checkout import ROOT, environment
 
@@ -90,8 +90,7 @@ def test_with_a_cache_every_stage_is_executed_and_the_published_files_are_not_fe
     environ = environment({"DATASET_MIRROR": ""})
     done = subprocess.run(command, cwd=clone.folder, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    executed = re.findall(r"Running stage '(\w+)'", done.stdout)
-    assert executed == ["download", "preprocess", "train", "evaluate", "plot", "report"]
+    assert re.findall(r"Running stage '(\w+)'", done.stdout) == ALL
     assert "gate: passed" in done.stdout
 
 

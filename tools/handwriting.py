@@ -22,7 +22,7 @@ def find_ink(image: Image.Image) -> np.ndarray:
     """Tell ink from paper in a photo of ink on paper, or of white on black.
 
     Most of the border is paper. If it is unevenly lit, the light is followed across the image; what lies within the
-    paper's noise is no ink. A clean image, with one level along most of its border, keeps its greys.
+    paper's noise is no ink. A clean image, with one level along all of its border, keeps its greys.
 
     Returns:
         Float64 (height, width), 0 paper to 1 ink; all 0 for an image of one colour.
