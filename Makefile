@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo recipe sweep verify gate locked test test-slow test-emulated bench check format lock clean help
+.PHONY: run demo recipe sweep verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
 	@python -m tools.run
@@ -33,6 +33,9 @@ test-slow: .venv/ready-dev ## run the tests of whole runs and of the report in a
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
 	@python -m pytest --numprocesses 2 -m emulated
+
+fuzz: .venv/ready-dev ## feed a million hostile files to the reader of the data set (5 minutes)
+	@python -m tests.fuzz_idx
 
 bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (30 minutes)
 	@python -m tools.bench $(if $(ONLY),--only $(ONLY))
