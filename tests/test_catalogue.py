@@ -71,6 +71,8 @@ def test_unknown_name_lists_the_known():
     ("keys", "value", "named"),
     [
         (["files", FILES[3]], None, "own.files: should be exactly"),
+        (["files", f"../{FILES[3]}"], {"size": 1, "sha256": "0" * 64}, "own.files: should be exactly"),
+        (["files", "/etc/passwd"], {"size": 1, "sha256": "0" * 64}, "own.files: should be exactly"),
         (["files", FILES[0], "sha256"], "0" * 63, f"own.files.{FILES[0]}.sha256"),
         (["files", FILES[0], "sha256"], "G" * 64, f"own.files.{FILES[0]}.sha256"),
         (["files", FILES[0], "sha256"], None, f"own.files.{FILES[0]}.sha256"),
@@ -101,7 +103,10 @@ def test_class_names_that_repeat_are_refused(own, entry):
         find_dataset("own")
 
 
-@pytest.mark.parametrize("content", [b"", b"- own\n", b"own: {", b"own:\n", b"3", b"\xff\xfe own: {}"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"- own\n", b"own: {", b"own:\n", b"3", b"\xff\xfe own: {}", b"own: !!bool x"],
+)
 def test_file_that_is_no_catalogue_is_refused(own, content):
     own.write_bytes(content)
     with pytest.raises(UserError, match=r"own\.yaml"):

@@ -5,19 +5,22 @@ The results stay whole, and the next `dvc repro` gives the bytes of an undisturb
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ALL, Checkout
+import yaml
+from conftest import ALL, Checkout, copy_of
 
+from stages.lib.catalogue import FILES
 from tools.checkout import environment
 
 TIMEOUT = 300  # seconds; a machine that does other things, too, may be slow
@@ -135,3 +138,210 @@ def test_a_disturbed_stage_gives_the_same_bytes_in_the_next_run(
     checkout.repro()
     assert checkout.outputs() == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ALL)
+def test_what_a_killed_stage_had_written_before_comes_back_from_cache_and_git(checkout: Checkout, stage: str) -> None:
+    before = checkout.outputs()
+    run = force(checkout, stage)
+    Moments(checkout, stage, run, stage).begins()
+    kill_all(stage, run)
+    ended(run)
+    assert whole(checkout) != before  # DVC takes the old results away before it runs a stage
+    done = checkout.run("-m", "dvc", "checkout")
+    assert done.returncode == 0, done.stderr
+    checkout.git("restore", "reports")
+    assert whole(checkout) == before
+    assert checkout.repro() == []
+
+
+CHANGED = {"preprocess": ("validation_size", "201"), "train": ("epochs", "3"), "plot": ("examples", "7")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ALL)
+def test_by_hand_each_earlier_result_stands_until_the_new_one_is_whole(checkout: Checkout, stage: str) -> None:
+    if stage in CHANGED:
+        checkout.set_param(*CHANGED[stage])
+    if stage == "download":
+        damage(checkout.folder / "data/raw" / FILES[0])
+    before = checkout.outputs()
+    run = start(checkout, "-m", f"stages.{stage}")
+    Moments(checkout, stage, run, stage).writes()
+    kill_all(stage, run)
+    ended(run)
+    after = whole(checkout)
+    assert checkout.stage(stage).returncode == 0
+    new = checkout.outputs()
+    assert set(after) == set(before) == set(new)
+    assert all(content in (before[path], new[path]) for path, content in after.items())
+
+
+def damage(path: Path) -> None:
+    """Replace a file, keeping that it may not be written, as DVC leaves what it looks after."""
+    mode = path.stat().st_mode
+    path.unlink()
+    path.write_bytes(b"damaged")
+    path.chmod(mode)
+
+
+@pytest.fixture
+def small_disk(reproduced: Checkout, tmp_path: Path) -> Iterator[Checkout]:
+    """A copy of the reproduced checkout on a disk of its own of 64 MB."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("this user may not mount a disk; test_mistakes.py tries it with a limit on the size of files")
+    yield copy_of(reproduced, tmp_path)
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def fill(checkout: Checkout, room: int = 0) -> Path:
+    """Fill the disk with a file, but for some room."""
+    ballast = checkout.folder / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - room)
+    return ballast
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ALL)
+def test_a_full_disk_is_said_and_the_earlier_results_stand(small_disk: Checkout, stage: str) -> None:
+    before = small_disk.outputs()
+    if stage == "download":
+        damage(small_disk.folder / "data/raw" / FILES[0])
+    ballast = fill(small_disk)
+    full = small_disk.outputs()
+    done = small_disk.stage(stage)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"{stage}: No space left on device: .*\n", done.stderr), done.stderr
+    assert small_disk.outputs() == full
+    ballast.unlink()
+    assert small_disk.stage(stage).returncode == 0
+    assert small_disk.outputs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [(0, "Unable to read RWLock-file '.dvc/tmp/rwlock'"), (100_000, "preprocess: No space left on device")],
+)
+def test_under_dvc_a_full_disk_is_said_and_the_run_completes_when_there_is_room(
+    small_disk: Checkout, room: int, message: str
+) -> None:
+    before = small_disk.outputs()
+    shutil.rmtree(small_disk.folder / ".dvc/cache")
+    ballast = fill(small_disk, room)
+    run = force(small_disk, "preprocess")
+    assert message in ended(run)
+    assert run.returncode
+    ballast.unlink()
+    if not room:
+        (small_disk.folder / ".dvc/tmp/rwlock").unlink()  # DVC does not write it whole or not at all
+    small_disk.repro()
+    assert small_disk.outputs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["download", "train"])
+def test_of_two_runs_at_once_one_says_that_it_is_blocked(checkout: Checkout, stage: str) -> None:
+    before = checkout.outputs()
+    runs = [start(checkout, "-m", "dvc", "repro", "--force")]
+    Moments(checkout, stage, runs[0], stage).begins()
+    runs.append(start(checkout, "-m", "dvc", "repro", "--force"))
+    first, second = map(ended, runs)
+    assert runs[0].returncode == 0 or "is busy, it is being blocked by" in first, first
+    assert runs[1].returncode == 0 or "is busy, it is being blocked by" in second, second
+    assert "Traceback" not in first + second
+    checkout.repro()
+    assert checkout.outputs() == before
+
+
+WITHOUT_ROOTS_RIGHTS = [
+    "setpriv",
+    "--bounding-set=-dac_override,-dac_read_search",
+    "--inh-caps=-dac_override,-dac_read_search",
+    "--",
+]
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.parametrize(
+    ("stage", "path", "mode", "named"),
+    [
+        ("preprocess", "reports", 0o555, "reports/.partial-data.json"),
+        ("report", "reports", 0o555, "reports/.partial-index.html"),
+        ("plot", "data/processed/test_images.npy", 0o000, "data/processed/test_images.npy"),
+        ("plot", "params.yaml", 0o000, "params.yaml"),
+    ],
+)
+def test_missing_permission_is_said(checkout: Checkout, stage: str, path: str, mode: int, named: str) -> None:
+    under: Sequence[str] = WITHOUT_ROOTS_RIGHTS if os.geteuid() == 0 else ()
+    before = checkout.outputs()
+    (checkout.folder / path).chmod(mode)
+    done = checkout.stage(stage, under=under)
+    (checkout.folder / path).chmod(0o755)
+    assert done.returncode == 1
+    assert done.stderr == f"{stage}: Permission denied: {checkout.folder / named}\n"
+    assert checkout.outputs() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.parametrize("path", ["data/processed", CACHE])
+def test_under_dvc_missing_permission_is_said_and_the_run_completes_when_it_is_there(
+    checkout: Checkout, path: str
+) -> None:
+    under: Sequence[str] = WITHOUT_ROOTS_RIGHTS if os.geteuid() == 0 else ()
+    before = checkout.outputs()
+    folder = checkout.folder / path
+    if path == CACHE:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    folder.chmod(0o555)
+    done = checkout.run("-m", "dvc", "repro", "--force", "--single-item", "preprocess", under=under)
+    folder.chmod(0o755)
+    assert done.returncode
+    assert f"Permission denied: '{folder}" in done.stderr
+    checkout.repro()
+    assert checkout.outputs() == before
+
+
+def cached(checkout: Checkout, path: str) -> Path:
+    """Where DVC's cache has the content of an output."""
+    stages = yaml.safe_load((checkout.folder / "dvc.lock").read_text())["stages"].values()
+    md5 = next(out["md5"] for stage in stages for out in stage["outs"] if out["path"] == path)
+    return checkout.folder / CACHE / md5[:2] / md5[2:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["deleted", "damaged"])
+def test_a_file_that_the_cache_lost_is_made_again(checkout: Checkout, fault: str) -> None:
+    before = checkout.outputs()
+    model = "models/model.keras"
+    copy = cached(checkout, model)
+    copy.chmod(0o644)  # as after any way of writing that does not take pains; DVC trusts what may not be written
+    copy.write_bytes(b"damaged")
+    if fault == "deleted":
+        copy.unlink()
+    (checkout.folder / model).unlink()
+    assert checkout.repro() == ["train"]
+    assert checkout.outputs() == before
+
+
+@pytest.mark.slow
+def test_a_damaged_file_that_dvc_trusts_is_named_by_the_stage_and_made_again_without_the_cache(
+    checkout: Checkout,
+) -> None:
+    before = checkout.outputs()
+    model = "models/model.keras"
+    damage(cached(checkout, model))
+    (checkout.folder / model).unlink()
+    assert checkout.repro() == []  # DVC takes the file from its cache, and does not look at it
+    assert f"{model} is no network of dense layers" in checkout.stage("report").stderr
+    (checkout.folder / model).unlink()
+    shutil.rmtree(checkout.folder / ".dvc/cache")
+    assert "train" in checkout.repro()
+    assert checkout.outputs() == before

@@ -83,7 +83,7 @@ def test_csv_whose_rows_fail_leaves_the_old_one(path):
     assert path.read_text() == "old"
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"3", b"null", b"\xff{}", b'{"a": 1} 2', b"["])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"3", b"null", b"\xff{}", b'{"a": 1} 2', b"[", b"[" * 100_000])
 def test_file_that_is_no_json_object_is_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} .*dvc repro"):
@@ -138,6 +138,7 @@ def test_array_of_another_type_or_shape_is_refused(path, array, got):
         pytest.param(npz(ARRAY)[:50], id="truncated npz"),
         pytest.param(npy(ARRAY).replace(b"}", b" "), id="header with an open bracket"),
         pytest.param(npy(ARRAY).replace(b"<f4", b",,4"), id="header with a false type"),
+        pytest.param(b"\x93NUMPY\x01\x00\x88\x13" + b"-" * 5000, id="header with 5,000 signs"),
         pytest.param(npy(ARRAY).replace(b"(4, 3)", b"(4,-3)"), id="header with a negative size"),
         pytest.param(npy(ARRAY).replace(b"(4, 3), ", b"(4,-99),"), id="header with a very negative size"),
         pytest.param(

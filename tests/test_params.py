@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydantic import Field
 
 from stages.lib import params
@@ -136,6 +138,16 @@ def test_bad_value_is_refused_naming_key_value_and_what_is_allowed(file, key, te
         ("train: {epochs: \xff}", "is no valid YAML: 'utf-8' codec"),
         ("train: {epochs: 2024-02-30}", "params.yaml"),
         (f"train: {{epochs: {'9' * 5000}}}", "params.yaml"),
+        (f"train: {{epochs: 0x{'f' * 5000}}}", "is no valid YAML: Exceeds the limit (4300 digits)"),
+        (f"train: {{epochs: 1{':1' * 400}.0}}", "is no valid YAML: int too large"),
+        ("train: {epochs: !!bool maybe}", "is no valid YAML: 'maybe'"),
+        ("train: {epochs: !!int ''}", "is no valid YAML: "),
+        ("train: {epochs: !!timestamp soon}", "is no valid YAML: "),
+        ("train: {epochs: 1, epochs: 2}", "is no valid YAML: 'epochs' is there twice"),
+        ("plot: &plot {}\ntrain: {<<: *plot}", "is no valid YAML: merge keys (<<) are not allowed"),
+        ("train: {epochs: \0}", "is no valid YAML: unacceptable character"),
+        (f"train: {'[' * 50_000}", "is no valid YAML: maximum recursion depth exceeded"),
+        (f"train: {'1 ' * 50_000}", "has more than 100,000 bytes"),
     ],
     ids=lambda text: text[:20],
 )
@@ -167,3 +179,59 @@ def test_billion_laughs_give_a_short_error_quickly(file, key):
     start = time.monotonic()
     assert len(refusal()) < 2000
     assert time.monotonic() - start < 2
+
+
+def test_nested_merge_keys_take_no_memory(file):
+    lines = ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 10))]
+    file.write_text("\n".join(lines))
+    start = time.monotonic()
+    assert "merge keys (<<) are not allowed" in refusal()
+    assert time.monotonic() - start < 2
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates() | st.datetimes(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=5,
+)
+PROPERTY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@PROPERTY
+@given(value=VALUES | st.integers(0, 101))
+def test_any_value_is_one_of_those_allowed_or_refused_by_its_key(file, value):
+    content = {"plot": {"examples": value, "mistakes": 15}}
+    file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8", errors="surrogatepass")
+    try:
+        examples = read_params(PlotParams).examples
+    except UserError as error:
+        said = str(error)
+        assert said.startswith((f"{file}: plot.examples is ", f"{file} is no valid YAML: "))
+        assert len(said) < 1000
+    else:
+        assert type(examples) is int
+        assert examples == value
+        assert 1 <= examples <= 100
+
+
+TAGS = ("null", "bool", "int", "float", "binary", "timestamp", "omap", "pairs", "set", "str", "seq", "map", "merge")
+TAGGED = st.builds("!!{} {}".format, st.sampled_from((*TAGS, "value", "python/object/new:os.system")), st.text())
+INDICATORS = st.text(alphabet="?:-,[]{}#&*!|>'\"%@`<=\\ \t\n\x000123456789abcxo._e+~", max_size=40)
+LINE = "  examples: 5\n"
+
+
+@PROPERTY
+@given(text=st.text() | INDICATORS | TAGGED | st.binary(max_size=40))
+def test_any_text_in_place_of_a_value_gives_parameters_or_an_error_that_names_the_file(file, text):
+    write(file)
+    good = file.read_bytes()
+    assert LINE.encode() in good
+    value = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    file.write_bytes(good.replace(LINE.encode(), b"  examples: " + value + b"\n"))
+    try:
+        examples = read_params(PlotParams).examples
+    except UserError as error:
+        assert str(error).startswith(str(file))  # noqa: PT017, both ends are fine
+    else:
+        assert type(examples) is int
+        assert 1 <= examples <= 100

@@ -4,11 +4,10 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from stages.lib.errors import UserError
-from stages.lib.params import Params
+from stages.lib.params import Params, read_mapping
 from stages.lib.paths import DATASETS, relative
 
 FILES = (
@@ -73,16 +72,14 @@ def find_dataset(name: str) -> Dataset:
         UserError: the catalogue has no such entry, or the entry is not as it should be.
     """
     where = relative(DATASETS)
+    catalogue = read_mapping(DATASETS)
+    if name not in catalogue:
+        raise UserError(
+            f"params.yaml: download.dataset is '{name}', but {where} has only {', '.join(map(str, catalogue))}"
+        )
     try:
-        catalogue = yaml.safe_load(DATASETS.read_text(encoding="utf-8"))
-        if name not in catalogue:
-            raise UserError(f"params.yaml: download.dataset is '{name}', but {where} has only {', '.join(catalogue)}")
         return Dataset.model_validate(catalogue[name])
-    except FileNotFoundError:
-        raise UserError(f"{where} is missing; restore it with `git checkout {where}`") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, (name, *problem["loc"])))
         raise UserError(f"{where}: {key}: {problem['msg'].removeprefix('Value error, ')}") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise UserError(f"{where} is no valid catalogue: {' '.join(str(error).split())}") from None

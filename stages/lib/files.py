@@ -64,7 +64,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{relative(path)} is no JSON ({error}); run `dvc repro` to make it again") from None
     if not isinstance(content, dict):
         raise UserError(f"{relative(path)} holds no JSON object; run `dvc repro` to make it again")
@@ -95,6 +95,7 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
         EOFError,
         TypeError,
         SyntaxError,
+        RecursionError,
         tokenize.TokenError,
     ) as error:  # a header is parsed as Python
         raise UserError(

@@ -8,12 +8,14 @@ from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml.constructor import ConstructorError
 
 from stages.lib.errors import UserError
 from stages.lib.paths import PARAMS, relative
 
 SHORT = reprlib.Repr()
 SHORT.maxlevel = 1  # a wrong value may be anything, however large
+LARGEST = 100_000  # bytes of a YAML file; PyYAML takes seconds for some files ten times as large
 
 SECTIONS = ("download", "preprocess", "train", "augmentation", "plot", "gate", "compute")
 
@@ -31,10 +33,27 @@ Section = TypeVar("Section", bound=Params)
 class Yaml12Loader(yaml.SafeLoader):
     """PyYAML reads `1e-05` as a string (YAML 1.1); DVC writes it, meaning a number (YAML 1.2)."""
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse a key that is there twice, as DVC does, and merge keys: ten nested lines of them fill the memory."""
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, "merge keys (<<) are not allowed", key.start_mark)
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise ConstructorError(None, None, f"{SHORT.repr(key.value)} is there twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Refuse a number in hexadecimal that Python would refuse in decimal, and could not print."""
+        value = super().construct_yaml_int(node)
+        str(value)
+        return value
+
 
 Yaml12Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"), list("-+.0123456789")
 )
+Yaml12Loader.add_constructor("tag:yaml.org,2002:int", Yaml12Loader.construct_yaml_int)
 
 
 def read_params(section: type[Section]) -> Section:
@@ -57,7 +76,7 @@ def read_params(section: type[Section]) -> Section:
     try:
         return section.model_validate(content[section.section])
     except ValidationError as error:
-        problems = [_explain(section, problem) for problem in error.errors()]
+        problems = [_explain(section, problem) for problem in error.errors()[:20]]
         raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
 
 
@@ -86,11 +105,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     name = relative(path)
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
+        with path.open("rb") as file:
+            text = file.read(LARGEST + 1)
     except FileNotFoundError:
         raise UserError(f"{name} is missing; if git has it, restore it with `git checkout {name}`") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())}") from None
+    if len(text) > LARGEST:
+        raise UserError(f"{name} has more than {LARGEST:,} bytes; make it shorter")
+    try:
+        content = yaml.load(text.decode("utf-8"), Yaml12Loader)  # noqa: S506, it is a SafeLoader
+    except Exception as error:  # PyYAML lets a value that does not fit its tag end in almost any: KeyError, IndexError
+        raise UserError(f"{name} is no valid YAML: {' '.join(str(error).split())[:500]}") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{name} holds no `key: value`")
     return content
@@ -98,7 +122,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def _explain(section: type[Params], problem: Any) -> str:
     """Say in one line what pydantic found wrong."""
-    key = ".".join(map(str, (section.section, *problem["loc"])))
+    key = ".".join(map(str, (section.section, *problem["loc"])))[:100]
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key}: {_hint(problem['loc'][-1], tuple(section.model_fields))}"
     if problem["type"] == "missing":
@@ -110,4 +134,5 @@ def _explain(section: type[Params], problem: Any) -> str:
 def _hint(key: object, known: tuple[str, ...]) -> str:
     """Name a key that is not known, and the one that was probably meant."""
     near = difflib.get_close_matches(str(key), known, n=1)
-    return f"'{key}'; did you mean '{near[0]}'?" if near else f"'{key}'; known are {', '.join(known)}"
+    shown = SHORT.repr(str(key))
+    return f"{shown}; did you mean '{near[0]}'?" if near else f"{shown}; known are {', '.join(known)}"
