@@ -224,22 +224,20 @@ def test_a_full_disk_is_said_and_the_earlier_results_stand(small_disk: Checkout,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("room", "message"),
-    [(0, "Unable to read RWLock-file '.dvc/tmp/rwlock'"), (100_000, "preprocess: No space left on device")],
-)
+@pytest.mark.parametrize("room", [0, 30_000, 300_000])
 def test_under_dvc_a_full_disk_is_said_and_the_run_completes_when_there_is_room(
-    small_disk: Checkout, room: int, message: str
+    small_disk: Checkout, room: int
 ) -> None:
     before = small_disk.outputs()
     shutil.rmtree(small_disk.folder / ".dvc/cache")
     ballast = fill(small_disk, room)
     run = force(small_disk, "preprocess")
-    assert message in ended(run)
+    said = ended(run)
     assert run.returncode
+    assert re.search(r"No space left on device|Unable to read RWLock-file '\.dvc/tmp/rwlock'", said), said
     ballast.unlink()
-    if not room:
-        (small_disk.folder / ".dvc/tmp/rwlock").unlink()  # DVC does not write it whole or not at all
+    if room == 0:
+        (small_disk.folder / ".dvc/tmp/rwlock").unlink()  # which DVC has half-written, and cannot read again
     small_disk.repro()
     assert small_disk.outputs() == before
 

@@ -1,9 +1,15 @@
 """The model file: the same bytes for the same network, loaded by stock Keras, and refused when it does not fit."""
 
 import io
+import json
+import os
+import pickle
+import random
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +17,7 @@ import pytest
 from stages.lib.backend import keras
 from stages.lib.errors import UserError
 from stages.lib.network import BatchNormalization, build_network, copy_weights, load_network, save_network
+from stages.lib.weights import read_weights
 
 FITS = {"pixels": 20, "classes": 3, "name": "small"}
 
@@ -105,3 +112,91 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
     network.save(tmp_path / "model.keras")
     with pytest.raises(UserError, match=r"no model that can be loaded"):
         load_network(tmp_path / "model.keras", **FITS)
+
+
+def rewrite(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Change one of the files that a .keras file holds."""
+    with zipfile.ZipFile(path) as source:
+        contents = {each: source.read(each) for each in source.namelist()}
+    contents[name] = change(contents[name])
+    with zipfile.ZipFile(path, "w") as target:
+        for each, content in contents.items():
+            target.writestr(each, content)
+
+
+class Code:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_pickled_code_in_place_of_a_model_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(pickle.dumps(Code(tmp_path / "run")))
+    for refused in (lambda path: load_network(path, **FITS), read_weights):
+        with pytest.raises(UserError, match=r"model\.keras is no "):
+            refused(tmp_path / "model.keras")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["as the network", "as a layer"])
+@pytest.mark.parametrize(
+    ("module", "name", "config"),
+    [
+        ("os", "mkdir", {"path": "run"}),
+        ("os", "system", "mkdir run"),
+        ("builtins", "exec", "import os; os.mkdir('run')"),
+        ("builtins", "function", "eval"),
+        ("keras.config", "enable_unsafe_deserialization", {}),
+        ("keras.src.utils", "get_file", {"fname": "run", "origin": "file:///etc/hostname", "cache_dir": "."}),
+        ("numpy", "load", {"file": "run.npy", "allow_pickle": True}),
+    ],
+)
+def test_code_that_a_model_names_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str, config: Any, whole: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.keras"
+    save_network(small_network(), path)
+    hostile = {"module": module, "class_name": name, "config": config, "registered_name": None}
+
+    def change(content: bytes) -> bytes:
+        network = json.loads(content)
+        network["config"]["layers"].insert(1, hostile)
+        return json.dumps(hostile if whole else network).encode()
+
+    rewrite(path, "config.json", change)
+    with pytest.raises(UserError, match=r"model\.keras is no model that can be loaded"):
+        load_network(path, **FITS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("part", ["config.json", "model.weights.h5", None])
+def test_damage_anywhere_in_a_model_gives_a_network_or_an_error_that_names_it(tmp_path: Path, part: str | None) -> None:
+    path = tmp_path / "model.keras"
+    save_network(small_network(), path)
+    good, rng = path.read_bytes(), random.Random(0)
+
+    def damaged(content: bytes) -> bytes:
+        changed = bytearray(content)
+        for _ in range(rng.randint(1, 6)):
+            changed[rng.choice((rng.randrange(len(changed)), -rng.randint(1, 400)))] = rng.randrange(256)
+        return bytes(changed)
+
+    refused = 0
+    for _ in range(60):
+        path.write_bytes(good)
+        if part:
+            rewrite(path, part, damaged)
+        else:
+            path.write_bytes(damaged(good))
+        for read in (lambda: load_network(path, **FITS), lambda: read_weights(path)):
+            try:
+                read()
+            except UserError as error:
+                assert str(path) in str(error)  # noqa: PT017, both ends are fine
+                refused += 1
+    assert refused

@@ -179,8 +179,8 @@ def load_network(path: Path, *, pixels: int, classes: int, name: str) -> keras.M
         raise missing(path)
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # for a damaged file zipfile, h5py and Keras end in almost any of them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{relative(path)} is no model that can be loaded ({reason}); run `dvc repro`") from None
     if network.name != name or network.input_shape != (None, pixels) or network.output_shape != (None, classes):
         raise UserError(

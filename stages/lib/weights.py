@@ -52,6 +52,6 @@ def read_weights(path: Path) -> list[DenseLayer]:
             ]
     except FileNotFoundError:
         raise missing(path) from None
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # for a damaged file zipfile and h5py end in almost any of them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{relative(path)} is no network of dense layers ({reason}); run `dvc repro`") from None
