@@ -106,16 +106,19 @@ class Moments:
 
 
 def kill_all(stage: str, run: subprocess.Popen[str]) -> None:
-    os.killpg(run.pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 def kill_stage(stage: str, run: subprocess.Popen[str]) -> None:
-    if process := process_of(stage, run):
-        process.kill()
+    with suppress(psutil.NoSuchProcess):
+        if process := process_of(stage, run):
+            process.kill()
 
 
 def interrupt(stage: str, run: subprocess.Popen[str]) -> None:
-    os.killpg(run.pid, signal.SIGINT)
+    with suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGINT)
 
 
 @pytest.mark.slow
@@ -125,16 +128,15 @@ def test_a_disturbed_stage_gives_the_same_bytes_in_the_next_run(
     checkout: Checkout, stage: str, disturb: Callable[[str, subprocess.Popen[str]], None]
 ) -> None:
     before, lock = checkout.outputs(), (checkout.folder / "dvc.lock").read_bytes()
-    shutil.rmtree(checkout.folder / ".dvc/cache")  # so that the next run has to do the work
     for moment in (Moments.works, Moments.begins, Moments.writes):
         run = force(checkout, stage)
         moment(Moments(checkout, stage, run, f"{stage} {disturb.__name__}"))
-        with suppress(ProcessLookupError):
-            disturb(stage, run)
+        disturb(stage, run)
         said = ended(run)
         assert run.returncode or moment is Moments.works, said
         if disturb is interrupt:
             assert not any(map(partial, files(checkout))), said
+    shutil.rmtree(checkout.folder / ".dvc/cache")  # so that the next run has to do the work
     checkout.repro()
     assert checkout.outputs() == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock
