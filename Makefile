@@ -34,7 +34,7 @@ test-slow: .venv/ready-dev ## run the tests of whole runs and of the report in a
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
 	@python -m pytest --numprocesses 2 -m emulated
 
-fuzz: .venv/ready-dev ## feed a million hostile files to the reader of the data set (5 minutes)
+fuzz: .venv/ready-dev ## feed a million hostile files to the reader of the data set
 	@python -m tests.fuzz_idx
 
 bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (30 minutes)
