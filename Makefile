@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo recipe sweep verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
+.PHONY: run demo recipe sweep cluster verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
 	@python -m tools.run
@@ -15,6 +15,9 @@ recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=name of one (witho
 
 sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked by validation accuracy; GRID=file
 	@python -m tools.sweep $(GRID)
+
+cluster: .venv/ready ## train with several processes, as on several machines, and compare with one: WORKERS=2
+	@python -m tools.cluster $(WORKERS)
 
 verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))

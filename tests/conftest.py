@@ -136,5 +136,10 @@ def digits_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def checkpoints(checkout: Checkout) -> list[Path]:
+    """The whole checkpoints of a training that has not ended well."""
+    return [path for path in (checkout.folder / ".checkpoints").glob("*") if not path.name.startswith(".partial-")]
+
+
 def copy_of(checkout: Checkout, folder: Path) -> Checkout:
     return Checkout(Path(shutil.copytree(checkout.folder, folder / "clone")))

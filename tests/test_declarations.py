@@ -30,7 +30,7 @@ def source(path):  # of a compiled module, or the path itself
     return os.path.join(parent, name.split(".")[0] + ".py") if cache == "__pycache__" else path
 inside = lambda paths: sorted({path.removeprefix(root) for path in paths if path.startswith(root)})
 read = {source(path) for path in opened if os.path.isfile(path) and path not in moved}
-print(json.dumps({"read": inside(read), "written": inside(moved)}))
+print(json.dumps({"read": inside(read), "written": inside(filter(os.path.exists, moved))}))
 """
 
 

@@ -16,7 +16,7 @@ import yaml
 
 from stages.lib.errors import UserError
 from stages.lib.params import SHORT, Yaml12Loader, read_mapping
-from stages.lib.paths import PARAMS, RAW, relative
+from stages.lib.paths import CHECKPOINTS, PARAMS, RAW, relative
 from tools.checkout import ROOT, git, run_dvc
 
 RECIPES = ROOT / "recipes"
@@ -145,7 +145,7 @@ def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experi
     status = run_dvc(
         *("exp", "run", "--temp", "--name", name, *arguments, *(["--force"] if fresh else [])),
         # Unbuffered: each epoch's line at once, also through a pipe.
-        changes={"PYTHONUNBUFFERED": "1", **_source(fresh), **_identity()},
+        changes={"PYTHONUNBUFFERED": "1", **_checkpoints(fresh), **_source(fresh), **_identity()},
     )
     seconds = time.monotonic() - start
     if status and earlier and not fresh:
@@ -188,6 +188,11 @@ def _identity() -> dict[str, str]:
     names = {"NAME": "experiment", "EMAIL": "experiment@localhost"}
     variables = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in names.items()}
     return {name: os.environ.get(name, value) for name, value in variables.items()}
+
+
+def _checkpoints(fresh: bool) -> dict[str, str]:
+    """Where training keeps what it has reached: not in DVC's temporary folder, which is gone after Ctrl-C."""
+    return {} if fresh else {"CHECKPOINTS": str(CHECKPOINTS)}
 
 
 def _source(fresh: bool) -> dict[str, str]:

@@ -6,6 +6,7 @@ Here all displacements are added up, and the image is sampled once.
 """
 
 import math
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -52,19 +53,30 @@ class Augmentation:
         self.image_shape = image_shape
         self.seed = seed
 
-    def __call__(self, images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    def __call__(
+        self, images: tf.Tensor, step: tf.Tensor, places: tf.Tensor | None = None, batch_size: int | None = None
+    ) -> tf.Tensor:
         """Deform each image.
 
         Args:
             images: float32 (n, height * width); n is known when the function is compiled.
             step: integer, the number of the training step: another one gives other deformations.
+            places: integers (n,), where in the whole batch each image stands, if these are a part of it: it is deformed
+                as the image at that place of the whole batch would be.
+            batch_size: images of the whole batch.
 
         Returns:
             float32 (n, height * width); what comes from outside of an image is 0.
         """
-        x, y = self._affine(images.shape[0], step)
+        count = images.shape[0]
+
+        def draw(numbers: int, shape: tuple[int, int], stream: int) -> tf.Tensor:
+            drawn = self._uniform((numbers, batch_size or count, *shape), stream, step)
+            return drawn if places is None else tf.gather(drawn, places, axis=1)
+
+        x, y = self._affine(draw(6, (1, 1), 0))
         if self.params.elastic_alpha:
-            along_x, along_y = self._elastic(images.shape[0], step)
+            along_x, along_y = self._elastic(count, draw)
             x, y = x + along_x, y + along_y
         return self._sample(images, x, y)
 
@@ -73,10 +85,12 @@ class Augmentation:
         seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
         return tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
 
-    def _affine(self, count: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Where each pixel comes from: x and y, in pixels, each float32 (count, height, width)."""
+    def _affine(self, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where each pixel comes from: x and y, in pixels, each float32 (n, height, width).
+
+        `draws` is float32 (6, n, 1, 1), from -1 to 1.
+        """
         height, width = self.image_shape
-        draws = self._uniform((6, count, 1, 1), 0, step)
         # Sine and cosine from the tangent of half the angle, which is the number drawn: sums and quotients are rounded
         # the same everywhere, the system's sine is not. Up to 15 degrees the angles are uniform to 2 %.
         half = draws[0] * math.tan(math.radians(self.params.rotation) / 2)
@@ -91,10 +105,11 @@ class Augmentation:
         y = middle_y + tall * turned_y + draws[5] * self.params.shift
         return x, y
 
-    def _elastic(self, count: int, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _elastic(self, count: int, draw: Callable[..., tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Elastic displacements along x and y, in pixels, each float32 (count, height, width)."""
         blur_rows, blur_columns = (blur_matrix(size, self.params.elastic_sigma) for size in self.image_shape)
-        noise = self._uniform((2 * count, blur_rows.shape[1], blur_columns.shape[1]), 1, step)
+        grid = blur_rows.shape[1], blur_columns.shape[1]
+        noise = tf.reshape(draw(2, grid, 1), (2 * count, *grid))
         field = tf.einsum("hi,nij,wj->nhw", self.params.elastic_alpha * blur_rows, noise, blur_columns)
         return field[:count], field[count:]
 

@@ -1,5 +1,6 @@
 """Where each artefact lives: every path of the pipeline, once."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -11,6 +12,8 @@ TEMPLATES = ROOT / "stages/lib/page"
 RAW = ROOT / "data/raw"
 PROCESSED = ROOT / "data/processed"
 AUGMENTED = ROOT / "data/augmented/examples.npy"
+# What a training has reached, while it runs. Elsewhere for experiments, which run in a folder that is then deleted.
+CHECKPOINTS = Path(os.environ.get("CHECKPOINTS", ROOT / ".checkpoints"))
 MODEL = ROOT / "models/model.keras"
 
 REPORTS = ROOT / "reports"

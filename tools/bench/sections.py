@@ -15,11 +15,13 @@ import yaml
 
 from tools.bench.report import accuracies, comparison, draw_chart, ratios, spread, table
 from tools.bench.run import TUTORIAL, Bench, Finished, clone, interleave, later_epochs, run, set_params
-from tools.checkout import ROOT
+from tools.checkout import ROOT, environment
+from tools.cluster import free_addresses, tf_config
 
 SMALL = {"hidden_units": [128, 64], "batch_size": 32}
 LARGE = {"hidden_units": [1024, 1024], "batch_size": 128}
 
+STAGES = len(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
 TINY = 2_000  # images of the run whose time is taken as what a stage takes whatever the number of images
 HELD_OUT = 1_000  # of the tiled images
 PIXELS = 784
@@ -51,7 +53,7 @@ def whole(bench: Bench) -> str:
     def pipeline(number: int) -> float:
         folder = bench.folder / f"whole-{number}"
         clone(folder, TUTORIAL, {"train": {"epochs": epochs}})
-        seconds = bench.repro(folder, stages=5)
+        seconds = bench.repro(folder, stages=STAGES)
         shutil.rmtree(folder)
         return seconds
 
@@ -63,7 +65,7 @@ def whole(bench: Bench) -> str:
     seconds = interleave(range(bench.plan.runs), {"the tutorial's program": tutorial, base: pipeline})
     return (
         f"From start to exit, {epochs} epochs, both from the published files on disk, both training on all 60,000 "
-        "images. `dvc repro` runs all five stages in a fresh clone with an empty cache; besides what the tutorial "
+        "images. `dvc repro` runs all stages in a fresh clone with an empty cache; besides what the tutorial "
         "does, it checks, stores and hashes every artefact and draws the figures. The tutorial's program draws "
         f"to memory only.\n\n{comparison(seconds, base)}"
     )
@@ -75,7 +77,7 @@ def noop(bench: Bench) -> str:
     clone(pipeline, TUTORIAL, {"train": {"epochs": 1}})
     make_empty_pipeline(empty, config=pipeline / ".dvc/config")
     for folder in (pipeline, empty):
-        bench.repro(folder, stages=5)
+        bench.repro(folder, stages=STAGES)
         bench.repro(folder, stages=0)
 
     def changed(number: int) -> float:
@@ -92,7 +94,7 @@ def noop(bench: Bench) -> str:
     seconds = interleave(range(runs), {**nothing, change: changed})
     middle, lowest, highest = spread(seconds.pop(change))
     return (
-        "`dvc repro` with nothing to do, from start to exit, against the same in a pipeline of five chained stages "
+        "`dvc repro` with nothing to do, from start to exit, against the same in a pipeline of as many chained stages "
         f"that each copy a file of one line. {runs} runs of each.\n\n{comparison(seconds, base)}\n\n"
         f"{change}: {middle} seconds ({lowest} to {highest}); it runs the plot stage only."
     )
@@ -104,7 +106,7 @@ def make_empty_pipeline(folder: Path, config: Path) -> None:
     (folder / "0.txt").write_text("nothing\n")
     stages = {
         f"stage{n}": {"cmd": f"cp {n - 1}.txt {n}.txt", "deps": [f"{n - 1}.txt"], "outs": [f"{n}.txt"]}
-        for n in range(1, 6)
+        for n in range(1, STAGES + 1)
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
@@ -233,6 +235,52 @@ def larger(bench: Bench) -> str:
     )
 
 
+def workers(bench: Bench) -> str:
+    """One worker against two, on one core each."""
+    tables = []
+    for network in (SMALL, {**LARGE, "batch_size": 4096}):
+        clones = {count: bench.folder / f"workers-{count}" for count in (1, 2)}
+        for count, folder in clones.items():
+            given = {**network, "epochs": 3, "workers": count}
+            clone(folder, TUTORIAL, {"train": given, "compute": {"threads": 1}})
+            shutil.copytree(bench.base / "data", folder / "data", symlinks=True)
+            (folder / "reports").mkdir()
+            shutil.copy(bench.base / "reports/data.json", folder / "reports/data.json")
+        measures = {f"{count} worker{'s' * (count > 1)}": partial(epoch_of, *item) for item in clones.items()}
+        seconds = interleave(range(bench.plan.runs), measures)
+        for folder in clones.values():
+            shutil.rmtree(folder)
+        weights = sum((inputs + 1) * outputs for inputs, outputs in pairwise(layers_of(network)))
+        tables.append(
+            f"{'-'.join(map(str, layers_of(network)))}, batch {network['batch_size']:,}: gradients of "
+            f"{weights * 4 / MEGABYTE:.1f} MB a step.\n\n{comparison(seconds, '1 worker')}"
+        )
+    return (
+        "Seconds of an epoch after the first, validation included: one process on one thread against two that train "
+        "together, on one thread each, over the loopback interface; 60,000 images.\n\n" + "\n\n".join(tables)
+    )
+
+
+def epoch_of(count: int, folder: Path, _: int) -> float:
+    """The median seconds of an epoch, without the first, of so many workers that run the train stage in a folder."""
+    addresses = free_addresses(count)
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-m", "stages.train"],
+            cwd=folder,
+            env=environment(tf_config(addresses, index)),
+            stdout=subprocess.DEVNULL,
+        )
+        for index in range(1, count)
+    ]
+    chief = tf_config(addresses, 0) if count > 1 else {}
+    finished = run(["-m", "stages.train"], folder, {"PYTHONUNBUFFERED": "1", **chief})
+    for other in others:
+        other.wait()
+    ends = [when for when, line in finished.lines if line.startswith("epoch ")]
+    return median(end - start for start, end in pairwise(ends))
+
+
 def layers_of(network: Mapping[str, Any]) -> list[int]:
     """The sizes of a network's layers, input to output."""
     return [PIXELS, *network["hidden_units"], 10]
@@ -311,5 +359,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], str]]] = {
     "growth": ("More images", growth),
     "larger": ("A larger network", larger),
     "limit": ("The processor's limit", limit),
+    "workers": ("Several workers", workers),
     "variants": ("Ways to train", variants),
 }
