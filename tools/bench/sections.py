@@ -246,7 +246,9 @@ def workers(bench: Bench) -> str:
             shutil.copytree(bench.base / "data", folder / "data", symlinks=True)
             (folder / "reports").mkdir()
             shutil.copy(bench.base / "reports/data.json", folder / "reports/data.json")
-        measures = {f"{count} worker{'s' * (count > 1)}": partial(epoch_of, *item) for item in clones.items()}
+        measures = {
+            f"{count} worker{'s' * (count > 1)}": partial(epoch_of, count, folder) for count, folder in clones.items()
+        }
         seconds = interleave(range(bench.plan.runs), measures)
         for folder in clones.values():
             shutil.rmtree(folder)
