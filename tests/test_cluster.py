@@ -150,9 +150,7 @@ def test_a_worker_reads_only_its_share(machines: Callable[..., list[Checkout]]) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("lost", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP), (1, signal.SIGSTOP)]
-)
+@pytest.mark.parametrize(("lost", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP)])
 def test_a_lost_worker_is_named_and_training_goes_on_from_the_last_epoch_to_the_same_bytes(
     machines: Callable[..., list[Checkout]], undisturbed: dict[str, bytes], lost: int, how: signal.Signals
 ) -> None:

@@ -111,7 +111,7 @@ class Cluster:
                 time.sleep(LINGER_SECONDS)
             named = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", error.message)
             others = [name for name in map(self._of_job, named) if name != self.index]
-            if not others and "CoordinationService" in error.message:  # it is with the chief
+            if "CoordinationService/Heartbeat" in error.message:  # the chief has that service
                 others = [0]
             who = f"worker {others[-1]} ({self.addresses[others[-1]]})" if others else "another worker"
             raise UserError(
