@@ -136,28 +136,19 @@ def dvc(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def with_remote(checkout: Checkout, tmp_path: Path) -> Checkout:
-    """A reproduced checkout that has a folder as its remote."""
+def test_what_one_machine_has_computed_another_does_not_compute(unreproduced: Checkout, tmp_path: Path) -> None:
+    other = Checkout(tmp_path / "other machine")
+    unreproduced.git("clone", ".", str(other.folder))
+    for machine in (unreproduced, other):
+        dvc(machine.folder, "config", "--local", "cache.dir", str(tmp_path / "shared"))
+    assert unreproduced.repro() == ALL
+    assert other.repro() == []
+    assert other.outputs() == unreproduced.outputs()
+
+
+def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:
     dvc(checkout.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
     checkout.git("commit", "--all", "--message", "a remote")
-    return checkout
-
-
-def test_what_one_machine_has_computed_another_does_not_compute(with_remote: Checkout, tmp_path: Path) -> None:
-    other = Checkout(tmp_path / "other machine")
-    with_remote.git("clone", ".", str(other.folder))
-    for machine in (with_remote, other):
-        machine.set_param("epochs", "3")
-    assert with_remote.repro() == ["train", "evaluate", "plot", "report"]
-    dvc(with_remote.folder, "push", "--run-cache")
-    dvc(other.folder, "fetch", "--run-cache")
-    assert other.repro("--pull") == []
-    assert other.outputs() == with_remote.outputs()
-
-
-def test_a_clone_pulls_from_a_remote_and_runs_nothing(with_remote: Checkout, tmp_path: Path) -> None:
-    checkout = with_remote
     checkout.git("tag", "--annotate", "digits@v1.0.0", "--message", "the first")
     dvc(checkout.folder, "push")
     clone = Checkout(tmp_path / "elsewhere")
