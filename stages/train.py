@@ -4,8 +4,8 @@ Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.jso
 writes models/model.keras, reports/history.csv, reports/validation.json (the last epoch's figures on the validation
 images) and data/augmented/examples.npy (an image of each class, deformed as training meets it).
 
-With train.workers above 1, as many machines train together (stages/lib/cluster.py): all run this stage, the first one
-writes. A run that was ended goes on after its last whole epoch (stages/lib/checkpoint.py).
+With train.workers above 1, as many machines train together (stages/lib/join.py, stages/lib/cluster.py): all run this
+stage, the first one writes. A run that was ended goes on after its last whole epoch (stages/lib/checkpoint.py).
 """
 
 import math
@@ -20,10 +20,11 @@ from tqdm import tqdm
 from stages.lib.augmentation import Augmentation, AugmentationParams, augmented_examples
 from stages.lib.backend import ComputeParams, keras, use_threads
 from stages.lib.checkpoint import Checkpoint, fingerprint, identity_of, program
-from stages.lib.cluster import Cluster, join
+from stages.lib.cluster import Cluster
 from stages.lib.data import Data, read_data
 from stages.lib.errors import UserError, run_stage
 from stages.lib.files import write_array, write_csv, write_json
+from stages.lib.join import join
 from stages.lib.network import Predictor, build_network, copy_weights, save_network
 from stages.lib.params import Params, read_params
 from stages.lib.paths import AUGMENTED, HISTORY, MODEL, VALIDATION

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from conftest import Checkout, checkpoints, copy_of
 
-from stages.lib.cluster import Cluster, join
+from stages.lib.cluster import Cluster
 from stages.lib.errors import UserError
+from stages.lib.join import join
 from stages.lib.training import deal
 from tools.checkout import environment
 from tools.cluster import free_addresses, tf_config
@@ -185,7 +186,7 @@ def test_workers_that_differ_do_not_train_together(machines: Callable[..., list[
 def test_a_worker_that_does_not_come_is_named(machines: Callable[..., list[Checkout]]) -> None:
     [checkout, _] = machines(2)
     impatient = (
-        "from stages import train; from stages.lib import cluster, errors; cluster.JOIN_SECONDS = 2; "
+        "from stages import train; from stages.lib import errors, join; join.JOIN_SECONDS = 2; "
         "errors.run_stage(train.main)"
     )
     addresses = free_addresses(2)

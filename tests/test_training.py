@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.lib.backend import keras, tf, use_threads
-from stages.lib.network import Predictor, build_network
+from stages.lib.network import Dropout, Predictor, build_network
 from stages.lib.training import learning_rates, train_epochs
 
 use_threads(2)
@@ -136,6 +136,15 @@ def test_dropout_leaves_out_that_share_of_the_units_and_is_decided_by_the_seed()
     assert weights(dropout=0.5) != weights(dropout=0.0)
     dropout = small_network(dropout=0.3).get_layer("dropout_1")
     assert float(np.mean(dropout(np.ones((1000, 100)), training=True) == 0)) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [0, 42, 10**9])
+def test_dropout_leaves_out_what_keras_does(seed: int) -> None:
+    keras_layer, layer = keras.layers.Dropout(0.3, seed=seed), Dropout(0.3, seed=seed)
+    for _ in range(3):
+        expected, found = (tf.function(each, jit_compile=True)(IMAGES, training=True) for each in (keras_layer, layer))
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(layer(IMAGES, training=False), IMAGES)
 
 
 def test_images_are_deformed_anew_in_each_step() -> None:

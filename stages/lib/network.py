@@ -32,6 +32,21 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return inputs * scale + (self.beta - mean * scale)
 
 
+class Dropout(keras.layers.Dropout):
+    """Keras's layer with the random numbers named that it draws in any case (Philox, Salmon et al. 2011).
+
+    Keras leaves their kind to TensorFlow, for which XLA compiles all and chooses at run time: an epoch of a network
+    of 2048-1024-512 took eight times as long with dropout as without. Named, they cost little, and are the same.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Of float32 (n, units) leave out a share in training, and scale up the others by as much."""
+        if not training:
+            return inputs
+        seed = tf.cast(self.seed_generator.next(), tf.int32)
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, rng_alg="philox")
+
+
 def build_network(
     pixels: int,
     hidden_units: list[int],
@@ -66,7 +81,7 @@ def build_network(
         else:
             network.add(keras.layers.Dense(units, activation, name=f"hidden_{n}"))
         if dropout:
-            network.add(keras.layers.Dropout(dropout, name=f"dropout_{n}"))
+            network.add(Dropout(dropout, name=f"dropout_{n}"))
     network.add(keras.layers.Dense(classes, "softmax", name="probabilities"))
     return network
 

@@ -38,6 +38,12 @@ def learning_rates(peak: float, schedule: str, *, epochs: int, warmup_epochs: fl
     return rates.reshape(epochs, steps)
 
 
+def places_of(share: slice, order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the order of an epoch, integers (n,), the images of a share are, and how many of them in each batch."""
+    places = np.flatnonzero((order >= share.start) & (order < share.stop))
+    return places, np.bincount(places // batch_size, minlength=math.ceil(len(order) / batch_size))
+
+
 def deal(order: np.ndarray, batch_size: int, share: slice, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which of a worker's images are in each batch of an epoch.
 
@@ -54,9 +60,7 @@ def deal(order: np.ndarray, batch_size: int, share: slice, width: int) -> tuple[
         For each batch and image, (steps, width): its row in the share, int32; its place in the batch, int32; its
         weight, float32, 0 or 1.
     """
-    steps = math.ceil(len(order) / batch_size)
-    mine = np.flatnonzero((order >= share.start) & (order < share.stop))
-    counts = np.bincount(mine // batch_size, minlength=steps)
+    mine, counts = places_of(share, order, batch_size)
     starts = np.cumsum(counts) - counts
     taken = mine[(starts[:, None] + np.arange(width)) % len(mine)]
     weights = (np.arange(width) < counts[:, None]).astype(np.float32)
@@ -125,8 +129,7 @@ def train_epochs(
 
     width = batch_size
     if cluster.size > 1:
-        mine = ((order >= share.start) & (order < share.stop) for order in map(order_of, range(epochs)))
-        width = max(int(np.add.reduceat(is_mine, np.arange(0, count, batch_size)).max()) for is_mine in mine)
+        width = max(int(places_of(share, order_of(epoch), batch_size)[1].max()) for epoch in range(epochs))
 
     def differentiate(images, labels, rows, places, weights, size, number):  # noqa: ANN001, ANN202
         batch, truth = tf.gather(images, rows), tf.gather(labels, rows)
