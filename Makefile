@@ -2,7 +2,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := run
-.PHONY: run demo recipe sweep cluster verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
+.PHONY: run demo recipe sweep cluster push verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
 
 run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
 	@python -m tools.run
@@ -18,6 +18,9 @@ sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked
 
 cluster: .venv/ready ## train with several processes, as on several machines, and compare with one: WORKERS=2
 	@python -m tools.cluster $(WORKERS)
+
+push: .venv/ready ## push every run to DVC's remote, so that no machine repeats it (there: dvc repro --pull)
+	@python -m tools.push
 
 verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))

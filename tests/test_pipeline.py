@@ -146,6 +146,30 @@ def test_what_one_machine_has_computed_another_does_not_compute(unreproduced: Ch
     assert other.outputs() == unreproduced.outputs()
 
 
+def test_what_one_machine_pushed_another_does_not_compute(unreproduced: Checkout, tmp_path: Path) -> None:
+    without = unreproduced.run("-m", "tools.push")
+    assert (without.returncode, without.stdout) == (1, "")
+    assert without.stderr.startswith("push: DVC has no remote yet; name one: dvc remote add --default ")
+
+    dvc(unreproduced.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    unreproduced.git("commit", "--all", "--message", "a remote")
+    other = Checkout(tmp_path / "other machine")
+    unreproduced.git("clone", ".", str(other.folder))
+    assert unreproduced.repro() == ALL
+    first = unreproduced.outputs()
+    unreproduced.set_param("epochs", "3")
+    assert unreproduced.repro() == ["train", "evaluate", "plot", "report"]
+    pushed = unreproduced.run("-m", "tools.push")
+    assert pushed.returncode == 0, pushed.stderr
+    assert pushed.stdout.splitlines()[-1].startswith("push: 10 runs of stages are in the remote storage")
+
+    assert other.repro("--pull") == []  # nothing of this is committed: it is the same commit as before
+    assert other.outputs() == first
+    ran = dvc(other.folder, "exp", "run", "--pull", "--set-param", "train.epochs=3")
+    assert "Running stage" not in ran
+    assert other.outputs() == unreproduced.outputs() != first
+
+
 def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:
     dvc(checkout.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
     checkout.git("commit", "--all", "--message", "a remote")

@@ -1,4 +1,4 @@
-"""A checkout seen from outside: clone it, run DVC in it, tell its result. Standard library only, to start fast."""
+"""A checkout seen from outside: clone it, run DVC in it, tell its result. It imports little, to start fast."""
 
 import json
 import os
@@ -9,6 +9,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
+
+from stages.lib.params import read_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +47,15 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
     finally:
         signal.signal(signal.SIGINT, before)
     return 130 if interrupts else status
+
+
+def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Change values in a clone's params.yaml."""
+    path = folder / "params.yaml"
+    content = read_mapping(path)
+    for section, values in changes.items():
+        content[section].update(values)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 def result(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:

@@ -2,6 +2,8 @@
 
 import sys
 
+from stages.lib.errors import run_stage
+from tools.cache import LOCK, discard_damaged, restore_missing
 from tools.checkout import ROOT, run_dvc, summary
 
 
@@ -28,20 +30,38 @@ def unreachable() -> str | None:
     return None
 
 
-def main() -> int:
-    """Run the pipeline, or the demo; return the exit status."""
+def reproduce(*options: str) -> None:
+    """Run `dvc repro`; if it does not succeed, bring back the earlier results that it took away, and end."""
+    if status := run_dvc("repro", *options):
+        restore_missing()
+        sys.exit(status)
+
+
+def say_damaged() -> bool:
+    """Discard what is damaged in DVC's cache, and say what; return whether there was anything."""
+    damaged = discard_damaged()
+    if damaged:
+        print(f"run: damaged in DVC's cache, and to be made again: {', '.join(damaged)}", file=sys.stderr, flush=True)
+    return bool(damaged)
+
+
+def main() -> None:
+    """Run the pipeline, or the demo."""
     first_run = not (ROOT / "data/raw").exists() and not (ROOT / ".dvc/cache").exists()
     if first_run and (title := unreachable()):
         from tools import demo
 
         print(f"No source of {title} can be reached: running the demo instead, on scikit-learn's digits.", flush=True)
-        return demo.main()
+        sys.exit(demo.main())
+    say_damaged()
+    before = LOCK.read_bytes() if LOCK.exists() else b""
     # Of a fresh clone DVC would run no stage whose results are in git already; a first run is to show that all can.
-    if status := run_dvc("repro", *(["--force"] if first_run else [])):
-        return status
+    reproduce(*(["--force"] if first_run else []))
+    # What DVC took from its cache for another dvc.lock may be damaged, and later stages may have read it.
+    if LOCK.read_bytes() != before and say_damaged():
+        reproduce("--force", "--no-run-cache")
     print(summary(ROOT))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_stage(main)

@@ -9,14 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from tools.cache import outputs_of
 from tools.checkout import ROOT, clone_to, run_dvc
 from tools.machine import machine
-
-
-def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
-    """The MD5 of each output that a dvc.lock records, by stage and path."""
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in stages.items()}
 
 
 def data_source() -> dict[str, str]:

@@ -17,9 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-import yaml
-
-from tools.checkout import ROOT, clone_to, environment
+from tools.checkout import ROOT, clone_to, environment, set_params
 
 T = TypeVar("T")
 
@@ -147,15 +145,6 @@ def clone(folder: Path, *changes: Mapping[str, Mapping[str, Any]]) -> None:
     shutil.rmtree(folder / "reports", ignore_errors=True)
     for change in changes:
         set_params(folder, change)
-
-
-def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Change values in a clone's params.yaml."""
-    path = folder / "params.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for section, values in changes.items():
-        content[section].update(values)
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 def interleave(runs: Iterable[int], measures: Mapping[str, Callable[[int], T]]) -> dict[str, list[T]]:

@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 
 from tools.bench.report import accuracies, comparison, draw_chart, ratios, spread, table
-from tools.bench.run import TUTORIAL, Bench, Finished, clone, interleave, later_epochs, run, set_params
-from tools.checkout import ROOT, environment
-from tools.cluster import free_addresses, tf_config
+from tools.bench.run import TUTORIAL, Bench, Finished, clone, interleave, later_epochs, run
+from tools.checkout import ROOT, set_params
+from tools.cluster import workers
 
 SMALL = {"hidden_units": [128, 64], "batch_size": 32}
 LARGE = {"hidden_units": [1024, 1024], "batch_size": 128}
@@ -235,7 +235,7 @@ def larger(bench: Bench) -> str:
     )
 
 
-def workers(bench: Bench) -> str:
+def several_workers(bench: Bench) -> str:
     """One worker against two, on one core each."""
     tables = []
     for network in (SMALL, {**LARGE, "batch_size": 4096}):
@@ -265,20 +265,8 @@ def workers(bench: Bench) -> str:
 
 def epoch_of(count: int, folder: Path, _: int) -> float:
     """The median seconds of an epoch, without the first, of so many workers that run the train stage in a folder."""
-    addresses = free_addresses(count)
-    others = [
-        subprocess.Popen(
-            [sys.executable, "-m", "stages.train"],
-            cwd=folder,
-            env=environment(tf_config(addresses, index)),
-            stdout=subprocess.DEVNULL,
-        )
-        for index in range(1, count)
-    ]
-    chief = tf_config(addresses, 0) if count > 1 else {}
-    finished = run(["-m", "stages.train"], folder, {"PYTHONUNBUFFERED": "1", **chief})
-    for other in others:
-        other.wait()
+    with workers(count, folder) as chief:
+        finished = run(["-m", "stages.train"], folder, {"PYTHONUNBUFFERED": "1", **chief})
     ends = [when for when, line in finished.lines if line.startswith("epoch ")]
     return median(end - start for start, end in pairwise(ends))
 
@@ -361,6 +349,6 @@ SECTIONS: dict[str, tuple[str, Callable[[Bench], str]]] = {
     "growth": ("More images", growth),
     "larger": ("A larger network", larger),
     "limit": ("The processor's limit", limit),
-    "workers": ("Several workers", workers),
+    "workers": ("Several workers", several_workers),
     "variants": ("Ways to train", variants),
 }
