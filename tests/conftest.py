@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tools.checkout import ROOT, clone_to, environment
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order in which they run
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
 QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2"}
+TIMEOUT = 300  # seconds; a machine that does other things, too, may be slow
 
 
 @dataclass
@@ -59,6 +62,19 @@ class Checkout:
             **options,
         )
 
+    def start(self, *arguments: str, changes: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start Python as a shell in a terminal does: in a process group of its own, which Ctrl-C reaches."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=environment(changes),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what runs behind a shell
+        )
+
     def stage(self, name: str, **options) -> subprocess.CompletedProcess[str]:
         """Run one stage by hand."""
         return self.run("-m", f"stages.{name}", **options)
@@ -73,6 +89,14 @@ class Checkout:
         """The bytes of every output, by its path."""
         files = [path for top in ("data", "models", "reports") for path in (self.folder / top).rglob("*")]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files) if path.is_file()}
+
+
+def wait_until(condition: Callable[[], object], *runs: subprocess.Popen[str]) -> None:
+    """Wait until a condition holds, or one of the runs is over."""
+    end = time.monotonic() + TIMEOUT
+    while all(run.poll() is None for run in runs) and not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def changed_files() -> list[str]:
@@ -136,9 +160,10 @@ def digits_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def checkpoints(checkout: Checkout) -> list[Path]:
-    """The whole checkpoints of a training that has not ended well."""
-    return [path for path in (checkout.folder / ".checkpoints").glob("*") if not path.name.startswith(".partial-")]
+def checkpoints(checkout: Checkout) -> dict[Path, int]:
+    """The whole checkpoints of a training that has not ended well, and when each was written."""
+    paths = (checkout.folder / ".checkpoints").glob("*")
+    return {path: path.stat().st_mtime_ns for path in paths if not path.name.startswith(".partial-")}
 
 
 def copy_of(checkout: Checkout, folder: Path) -> Checkout:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 from conftest import ALL, Checkout, wait_until
@@ -66,7 +67,7 @@ def test_what_was_damaged_since_an_earlier_run_and_read_is_made_again_with_all_t
 
 
 @pytest.mark.slow
-def test_a_shared_cache_is_looked_through_as_well(checkout: Checkout, tmp_path: pytest.TempPathFactory) -> None:
+def test_a_shared_cache_is_looked_through_as_well(checkout: Checkout, tmp_path: Path) -> None:
     before = checkout.outputs()
     damage(checkout, MODEL)
     (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
@@ -92,7 +93,7 @@ def test_after_a_make_that_failed_the_earlier_results_are_there(checkout: Checko
     checkout.set_param("epochs", "10000")
     run = checkout.start("-m", "tools.run")
     if how == "Ctrl-C":
-        wait_until(lambda: not (checkout.folder / "reports/history.csv").exists())
+        wait_until(lambda: not (checkout.folder / "reports/history.csv").exists(), run)
         os.killpg(run.pid, signal.SIGINT)
     said = run.communicate()
     assert run.returncode, said

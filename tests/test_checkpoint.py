@@ -2,20 +2,16 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Checkout, checkpoints, copy_of
+from conftest import Checkout, checkpoints, copy_of, wait_until
 
 from stages.lib import checkpoint as module
 from stages.lib.backend import keras
 from stages.lib.checkpoint import Checkpoint, fingerprint, identity_of
 from stages.lib.cluster import Cluster
-from tools.checkout import environment
 
 EVERYTHING = {"batch_normalization": "true", "dropout": "0.1", "rotation": "15.0", "schedule": "cosine"}
 
@@ -37,30 +33,52 @@ def undisturbed(long_training: Checkout, tmp_path_factory: pytest.TempPathFactor
     return checkout.outputs()
 
 
-def ended(checkout: Checkout, how: signal.Signals) -> None:
-    """Train, and end it as soon as it has a checkpoint."""
-    before = checkout.outputs()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"], cwd=checkout.folder, env=environment(), stdout=subprocess.DEVNULL
-    )
-    while not checkpoints(checkout):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.send_signal(how)
-    assert process.wait() == (130 if how == signal.SIGINT else -how)
+def ended(checkout: Checkout, how: signal.Signals) -> str:
+    """Train, and end it as soon as it has a new checkpoint; return what it printed."""
+    before, saved = checkout.outputs(), checkpoints(checkout)
+    training = checkout.start("-m", "stages.train")
+    wait_until(lambda: checkpoints(checkout) != saved, training)
+    training.send_signal(how)
+    printed, _ = training.communicate()
+    assert training.returncode == (130 if how == signal.SIGINT else -how)
     assert checkout.outputs() == before
+    return printed
+
+
+@pytest.fixture(scope="module")
+def killed(long_training: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which that training was killed; not to be changed."""
+    checkout = copy_of(long_training, tmp_path_factory.mktemp("killed"))
+    ended(checkout, signal.SIGKILL)
+    return checkout
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_training_that_was_ended_goes_on_to_the_same_bytes(
-    long_training: Checkout, undisturbed: dict[str, bytes], tmp_path: Path, how: signal.Signals
+def test_a_training_that_was_killed_and_then_interrupted_goes_on_to_the_same_bytes(
+    killed: Checkout, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    checkout = copy_of(killed, tmp_path)
+    for printed in (ended(checkout, signal.SIGINT), checkout.stage("train").stdout):
+        assert "going on after epoch" in printed
+        assert "epoch 1/40:" not in printed
+    assert checkout.outputs() == undisturbed
+    assert not checkpoints(checkout)
+
+
+@pytest.mark.slow
+def test_a_training_that_failed_after_its_last_epoch_has_only_to_write_its_results(
+    long_training: Checkout, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     checkout = copy_of(long_training, tmp_path)
-    ended(checkout, how)
+    last_written = checkout.folder / "reports/validation.json"
+    last_written.unlink()
+    last_written.mkdir()
+    failed = checkout.stage("train")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("train: Is a directory: ")
+    last_written.rmdir()
     done = checkout.stage("train")
-    assert "going on after epoch" in done.stdout
-    assert "epoch 1/40:" not in done.stdout
+    assert done.stdout.startswith("going on after epoch 40/40, which an earlier run had reached\ntrain: ")
     assert checkout.outputs() == undisturbed
     assert not checkpoints(checkout)
 
@@ -68,10 +86,9 @@ def test_a_training_that_was_ended_goes_on_to_the_same_bytes(
 @pytest.mark.slow
 @pytest.mark.parametrize("change", ["parameter", "code", "damage"])
 def test_another_training_begins_anew(
-    long_training: Checkout, undisturbed: dict[str, bytes], tmp_path: Path, change: str
+    killed: Checkout, undisturbed: dict[str, bytes], tmp_path: Path, change: str
 ) -> None:
-    checkout = copy_of(long_training, tmp_path)
-    ended(checkout, signal.SIGKILL)
+    checkout = copy_of(killed, tmp_path)
     if change == "parameter":
         checkout.set_param("learning_rate", "0.002")
     elif change == "code":
@@ -95,20 +112,10 @@ def test_a_recipe_that_was_ended_goes_on(long_training: Checkout, tmp_path: Path
     checkout = copy_of(long_training, tmp_path)
     checkout.git("commit", "--all", "--quiet", "--message", "long")
     (checkout.folder / "recipes/long.yaml").write_text("# Longer.\ntrain:\n  epochs: 300\n")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tools.recipe", "long"],
-        cwd=checkout.folder,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not checkpoints(checkout):
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    process.wait()
+    run = checkout.start("-m", "tools.recipe", "long")
+    wait_until(lambda: checkpoints(checkout), run)
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate()
     assert checkpoints(checkout)
     done = checkout.run("-m", "tools.recipe", "long")
     assert "going on after epoch" in done.stdout

@@ -1,45 +1,38 @@
 """Several workers train what one does; one that is lost is named, and loses nothing."""
 
-import json
+import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Checkout, checkpoints, copy_of
+from conftest import Checkout, checkpoints, copy_of, wait_until
 
 from stages.lib.cluster import Cluster
-from stages.lib.errors import UserError
-from stages.lib.join import join
 from stages.lib.training import deal
-from tools.checkout import environment
 from tools.cluster import free_addresses, tf_config
 
-# Everything of which the workers together should do the same as one.
 AUGMENTED = {"rotation": 15.0, "scaling": 0.15, "shear": 10.0, "shift": 1.0, "elastic_alpha": 10.0}
+# Everything of which the workers together should do the same as one.
+LIKE_ONE = {**AUGMENTED, "batch_size": 50, "epochs": 3}
+# What each worker has for itself, and enough epochs to lose a worker in the middle again and again.
+STATEFUL = {"batch_normalization": "true", "dropout": 0.2, "epochs": 12}
+LOSSES = [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP)]
 
 
 @contextmanager
 def started(
-    checkouts: list[Checkout], command: tuple[str, ...] = ("-m", "stages.train"), chief: tuple[str, ...] | None = None
+    checkouts: list[Checkout], chief: Sequence[str] = ("-m", "stages.train")
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Start a worker in each checkout, as machines of a cluster; the first may have a command of its own."""
     addresses = free_addresses(len(checkouts))
     workers = [
-        subprocess.Popen(
-            [sys.executable, *(chief if chief and not index else command)],
-            cwd=checkout.folder,
-            env=environment(tf_config(addresses, index)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        checkout.start(*(("-m", "stages.train") if index else chief), changes=tf_config(addresses, index))
         for index, checkout in enumerate(checkouts)
     ]
     try:
@@ -68,14 +61,6 @@ def losers(workers: list[subprocess.Popen[str]]) -> list[str]:
     return messages
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    for _ in range(1200):
-        if condition():
-            return
-        time.sleep(0.1)
-    raise AssertionError("waited in vain")
-
-
 def history(checkout: Checkout) -> pd.DataFrame:
     return pd.read_csv(checkout.folder / "reports/history.csv")
 
@@ -95,49 +80,58 @@ def machines(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def undisturbed(machines: Callable[..., list[Checkout]]) -> dict[str, bytes]:
-    """The outputs of three workers of which none was lost."""
-    several = machines(3, epochs=12)
+def alone(machines: Callable[..., list[Checkout]]) -> Checkout:
+    """One machine after its training."""
+    [checkout] = machines(1, **LIKE_ONE)
+    assert checkout.stage("train").returncode == 0
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def together(
+    machines: Callable[..., list[Checkout]], request: pytest.FixtureRequest
+) -> tuple[list[Checkout], list[str]]:
+    """So many machines after the same training, the chief's under DVC, and what they printed; not to be changed."""
+    several = machines(request.param, **LIKE_ONE)
+    return several, trained(several, chief=("-m", "dvc", "repro", "train"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(machines: Callable[..., list[Checkout]]) -> Checkout:
+    """The chief of three workers of which none was lost."""
+    several = machines(3, **STATEFUL)
     trained(several)
-    return several[0].outputs()
+    return several[0]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("together", [2, 3], indirect=True)
 def test_workers_follow_one_machine_and_only_the_chief_writes(
-    checkout: Checkout, machines: Callable[..., list[Checkout]], workers: int
+    reproduced: Checkout, alone: Checkout, together: tuple[list[Checkout], list[str]]
 ) -> None:
-    changes = {**AUGMENTED, "batch_size": 50, "epochs": 3}
-    for key, value in changes.items():
-        checkout.set_param(key, str(value))
-    assert checkout.stage("train").returncode == 0
-    several = machines(workers, **changes)
-    others = [other.outputs() for other in several[1:]]
-    printed = trained(several, chief=("-m", "dvc", "repro", "train"))
-    found, expected = history(several[0]), history(checkout)
+    several, printed = together
+    found, expected = history(several[0]), history(alone)
     np.testing.assert_allclose(found.filter(like="loss"), expected.filter(like="loss"), rtol=2e-4)
     np.testing.assert_allclose(found.filter(like="accuracy"), expected.filter(like="accuracy"), atol=0.006)
-    assert [other.outputs() for other in several[1:]] == others
+    assert all(other.outputs() == reproduced.outputs() for other in several[1:])
     assert not any(checkpoints(other) for other in several)
     assert "Running stage 'train'" in printed[0]
     assert all("17,226 weights" in text for text in printed)
 
 
 @pytest.mark.slow
-def test_workers_with_batch_normalisation_and_dropout_end_with_the_same_weights(
-    machines: Callable[..., list[Checkout]],
-) -> None:
+def test_workers_with_batch_normalisation_and_dropout_end_with_the_same_weights(undisturbed: Checkout) -> None:
     # That the weights are the same is what the stage itself checks before it writes.
-    several = machines(2, batch_normalization="true", dropout=0.2, epochs=3)
-    trained(several)
-    assert history(several[0])["val_accuracy"].iloc[-1] > 0.85
+    assert history(undisturbed)["val_accuracy"].iloc[-1] > 0.85
 
 
 @pytest.mark.slow
-def test_a_worker_reads_only_its_share(machines: Callable[..., list[Checkout]]) -> None:
-    several = machines(2)
-    trained(several)
-    expected = several[0].outputs()
+@pytest.mark.parametrize("together", [2], indirect=True)
+def test_a_worker_reads_only_its_share(
+    machines: Callable[..., list[Checkout]], together: tuple[list[Checkout], list[str]]
+) -> None:
+    expected = together[0][0].outputs()
+    several = machines(2, **LIKE_ONE)
     for index, checkout in enumerate(several):
         for split in ("train", "validation"):
             path = checkout.folder / f"data/processed/{split}_images.npy"
@@ -150,16 +144,12 @@ def test_a_worker_reads_only_its_share(machines: Callable[..., list[Checkout]]) 
     assert several[0].outputs()["reports/history.csv"] == expected["reports/history.csv"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("lost", "how"), [(0, signal.SIGKILL), (1, signal.SIGKILL), (0, signal.SIGSTOP)])
-def test_a_lost_worker_is_named_and_training_goes_on_from_the_last_epoch_to_the_same_bytes(
-    machines: Callable[..., list[Checkout]], undisturbed: dict[str, bytes], lost: int, how: signal.Signals
-) -> None:
-    several = machines(3, epochs=12)
+def lose(several: list[Checkout], lost: int, how: signal.Signals) -> None:
+    """Train until there is a new checkpoint, and then lose a worker."""
     chief = several[0]
-    before = chief.outputs()
+    before, saved = chief.outputs(), checkpoints(chief)
     with started(several) as workers:
-        wait_for(lambda: checkpoints(chief))
+        wait_until(lambda: checkpoints(chief) != saved, *workers)
         workers[lost].send_signal(how)
         for message in losers([worker for index, worker in enumerate(workers) if index != lost]):
             assert f"worker {lost} (127.0.0.1:" in message
@@ -167,9 +157,19 @@ def test_a_lost_worker_is_named_and_training_goes_on_from_the_last_epoch_to_the_
             assert "Traceback" not in message
     assert chief.outputs() == before
     assert len(checkpoints(chief)) == 1
-    assert "going on after epoch" in trained(several)[0]
-    assert not checkpoints(chief)
-    assert chief.outputs() == undisturbed
+
+
+@pytest.mark.slow
+def test_lost_workers_are_named_and_training_goes_on_each_time_from_the_last_epoch_to_the_same_bytes(
+    machines: Callable[..., list[Checkout]], undisturbed: Checkout
+) -> None:
+    several = machines(3, **STATEFUL)
+    for lost, how in LOSSES:
+        lose(several, lost, how)
+    [epoch] = re.findall(r"^going on after epoch (\d+)/12,", trained(several)[0])
+    assert int(epoch) >= len(LOSSES)
+    assert not checkpoints(several[0])
+    assert several[0].outputs() == undisturbed.outputs()
 
 
 @pytest.mark.slow
@@ -193,40 +193,6 @@ def test_a_worker_that_does_not_come_is_named(machines: Callable[..., list[Check
     done = checkout.run("-c", impatient, changes=tf_config(addresses, 0))
     assert done.returncode == 1
     assert f"worker 1 ({addresses[1]}) did not come within 2 s" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("config", "workers", "message"),
-    [
-        (None, 2, "train.workers is 2, but the environment variable TF_CONFIG names no others"),
-        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}, 1, "TF_CONFIG names 2"),
-        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}, 2, "not that of a chief"),
-        ({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}, 2, "not that of a chief"),
-        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}, 2, "not that of a chief"),
-        ({"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}, 2, "not that of a chief"),
-        ({"task": {}}, 2, "not that of a chief"),
-        ("{not json", 2, "not that of a chief"),
-        ("7", 2, "not that of a chief"),
-    ],
-)
-def test_a_wrong_tf_config_is_explained(
-    monkeypatch: pytest.MonkeyPatch, config: object, workers: int, message: str
-) -> None:
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    if config is not None:
-        monkeypatch.setenv("TF_CONFIG", config if isinstance(config, str) else json.dumps(config))
-    with pytest.raises(UserError, match=message):
-        join(workers)
-
-
-@pytest.mark.parametrize(
-    "config", [None, "", "{}", '{"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}']
-)
-def test_without_others_a_machine_is_a_cluster_of_one(monkeypatch: pytest.MonkeyPatch, config: str | None) -> None:
-    monkeypatch.delenv("TF_CONFIG", raising=False)
-    if config is not None:
-        monkeypatch.setenv("TF_CONFIG", config)
-    assert join(1) == Cluster()
 
 
 @pytest.mark.parametrize(("count", "batch_size", "size"), [(100, 10, 3), (103, 10, 3), (7, 10, 2), (50, 1, 4)])

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from stages.lib.errors import UserError
 from stages.lib.params import Yaml12Loader
 from stages.lib.paths import PARAMS
 from tools import experiment
-from tools.checkout import environment
 from tools.experiment import read_recipe, set_param
 from tools.sweep import Sweep, read_sweep
 
@@ -86,16 +84,7 @@ def test_a_recipe_runs_beside_the_working_tree_and_can_be_run_again(checkout: Ch
 def test_a_sweep_goes_on_after_ctrl_c_and_a_failed_setting_and_ranks_by_validation(checkout: Checkout) -> None:
     (checkout.folder / "grid.yaml").write_text("grid: {train.seed: [42, 11, -1]}\n")
     before, status_before = checkout.outputs(), status(checkout)
-    command = [sys.executable, "-u", "-m", "tools.sweep", "grid.yaml"]
-    with subprocess.Popen(
-        command,
-        cwd=checkout.folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as sweep:
+    with checkout.start("-u", "-m", "tools.sweep", "grid.yaml") as sweep:
         assert sweep.stdout is not None
         lines = []
         while "Running stage 'train'" not in (line := sweep.stdout.readline()):

@@ -1,5 +1,6 @@
-"""Workers find each other, and take no other program for one."""
+"""Workers are told of each other by TF_CONFIG, find each other, and take no other program for one."""
 
+import json
 import socket
 import threading
 
@@ -8,7 +9,42 @@ import pytest
 from stages.lib import join as module
 from stages.lib.cluster import Cluster
 from stages.lib.errors import UserError
+from stages.lib.join import join
 from tools.cluster import free_addresses
+
+
+@pytest.mark.parametrize(
+    ("config", "workers", "message"),
+    [
+        (None, 2, "train.workers is 2, but the environment variable TF_CONFIG names no others"),
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}, 1, "TF_CONFIG names 2"),
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}, 2, "not that of a chief"),
+        ({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}, 2, "not that of a chief"),
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}, 2, "not that of a chief"),
+        ({"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}, 2, "not that of a chief"),
+        ({"task": {}}, 2, "not that of a chief"),
+        ("{not json", 2, "not that of a chief"),
+        ("7", 2, "not that of a chief"),
+    ],
+)
+def test_a_wrong_tf_config_is_explained(
+    monkeypatch: pytest.MonkeyPatch, config: object, workers: int, message: str
+) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("TF_CONFIG", config if isinstance(config, str) else json.dumps(config))
+    with pytest.raises(UserError, match=message):
+        join(workers)
+
+
+@pytest.mark.parametrize(
+    "config", [None, "", "{}", '{"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}']
+)
+def test_without_others_a_machine_is_a_cluster_of_one(monkeypatch: pytest.MonkeyPatch, config: str | None) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if config is not None:
+        monkeypatch.setenv("TF_CONFIG", config)
+    assert join(1) == Cluster()
 
 
 @pytest.mark.parametrize("said", [b"", (1).to_bytes(4), b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])

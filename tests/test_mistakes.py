@@ -2,13 +2,9 @@
 
 import resource
 import signal
-import subprocess
-import sys
 
 import pytest
 from conftest import Checkout
-
-from tools.checkout import environment
 
 
 def refused(checkout: Checkout, stage: str, **options) -> str:
@@ -115,17 +111,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(checkout: Checkout, stage
 def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: Checkout) -> None:
     before = checkout.outputs()
     checkout.set_param("epochs", "10000")
-    command = [sys.executable, "-u", "-m", "stages.train"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        cwd=checkout.folder,
-        env=environment(),
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in what runs behind it
-    ) as training:
+    with checkout.start("-u", "-m", "stages.train") as training:
         assert training.stdout is not None
         assert training.stdout.readline().startswith("epoch 1/10000")
         training.send_signal(signal.SIGINT)
