@@ -101,6 +101,11 @@ def fit(
     plain = build()  # what validates and is saved: see copy_weights
     optimizer = build_optimizer(params)
     optimizer.build(network.trainable_variables)
+    steps = math.ceil(len(labels) / params.batch_size)
+    augment = None
+    if augmentation.enabled:
+        gentle_from = steps * (params.epochs - augmentation.gentle_epochs) if augmentation.gentle_epochs else None
+        augment = Augmentation(augmentation, data.image_shape, params.seed, gentle_from)
     predict = Predictor(plain)
     identity = identity_of((params, augmentation, threads, *program()), (images, labels, *validation), cluster)
     checkpoint = Checkpoint(identity, [*network.variables, *optimizer.variables], cluster)
@@ -120,10 +125,10 @@ def fit(
                 params.schedule,
                 epochs=params.epochs,
                 warmup_epochs=params.warmup_epochs,
-                steps=math.ceil(len(labels) / params.batch_size),
+                steps=steps,
             ),
             label_smoothing=params.label_smoothing,
-            augment=Augmentation(augmentation, data.image_shape, params.seed) if augmentation.enabled else None,
+            augment=augment,
             seed=params.seed,
             first_epoch=len(history),
             cluster=cluster,
@@ -155,6 +160,11 @@ def main() -> None:
         raise UserError(
             f"params.yaml: train.warmup_epochs is {params.warmup_epochs}, but should be less than train.epochs, "
             f"{params.epochs}"
+        )
+    if augmentation.gentle_epochs > params.epochs:
+        raise UserError(
+            f"params.yaml: augmentation.gentle_epochs is {augmentation.gentle_epochs}, but should be at most "
+            f"train.epochs, {params.epochs}"
         )
     use_threads(threads)
     data = read_data()

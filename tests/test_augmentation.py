@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from conftest import Checkout
 from scipy.ndimage import gaussian_filter
 
 from stages.lib.augmentation import EXAMPLES, Augmentation, AugmentationParams, augmented_examples
@@ -21,8 +22,8 @@ NONE = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "shift": 0.0, "elastic_al
 ALL = {"rotation": 15.0, "scaling": 0.15, "shear": 10.0, "shift": 2.0, "elastic_alpha": 37.0, "elastic_sigma": 6.0}
 
 
-def augmentation(seed: int = 1, **bounds: float) -> Augmentation:
-    return Augmentation(AugmentationParams(**NONE | bounds), SHAPE, seed)
+def augmentation(seed: int = 1, gentle_from: int | None = None, **bounds: float) -> Augmentation:
+    return Augmentation(AugmentationParams(**NONE | bounds, gentle_epochs=0), SHAPE, seed, gentle_from)
 
 
 def deformed(images: np.ndarray, augment: Augmentation, step: int = 0) -> np.ndarray:
@@ -30,10 +31,10 @@ def deformed(images: np.ndarray, augment: Augmentation, step: int = 0) -> np.nda
     return augment(flat, tf.constant(step)).numpy().reshape(images.shape)
 
 
-def places(**bounds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def places(gentle_from: int | None = None, **bounds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Rows and columns of the middle of COUNT images, from the centre, and where each was sampled, (COUNT, pixels)."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    augment = augmentation(**bounds)
+    augment = augmentation(gentle_from=gentle_from, **bounds)
     middle = np.s_[:, 8:-8, 8:-8]  # nothing from outside gets here
     y, x = (ramp[None][middle].ravel() for ramp in (rows, columns))
     sampled = (deformed(np.repeat(ramp[None], COUNT, 0), augment)[middle] for ramp in (rows, columns))
@@ -111,6 +112,15 @@ def test_elastic_displacements_are_as_wide_and_as_smooth_as_simards(sigma: float
     assert abs(np.corrcoef((from_x - x)[:, 0], (from_y - y)[:, 0])[0, 1]) < 0.2
 
 
+@pytest.mark.parametrize("bounds", [{"rotation": 15.0}, {"scaling": 0.15}, {"shift": 2.0}, {"elastic_alpha": 20.0}])
+def test_from_the_gentle_step_on_pixels_move_half_as_far(bounds: dict[str, float]) -> None:
+    y, x, *full = places(**bounds)
+    before, gentle = (places(gentle_from=step, **bounds)[2:] for step in (1, 0))
+    np.testing.assert_array_equal(before, full)
+    for place, far, near in zip((y, x), full, gentle, strict=True):
+        np.testing.assert_allclose(near - place, (far - place) / 2, atol=0.15 if "rotation" in bounds else 1e-3)
+
+
 def test_what_comes_from_outside_is_black() -> None:
     white = np.ones((COUNT, *SHAPE), np.float32)
     result = deformed(white, augmentation(shift=40.0))
@@ -145,3 +155,18 @@ def test_the_examples_are_the_first_image_of_each_class_and_its_deformations() -
     np.testing.assert_array_equal(drawn[:, 0], plain[:, 0])
     assert not drawn[2].any()  # a class without images
     assert len({image.tobytes() for image in drawn[0]}) == 1 + EXAMPLES
+
+
+@pytest.mark.slow
+def test_only_the_last_epochs_of_a_training_are_gentle(checkout: Checkout) -> None:
+    def history(shift: float, gentle_epochs: int) -> list[str]:
+        """A line for each of two epochs."""
+        checkout.set_param("shift", str(shift))
+        checkout.set_param("gentle_epochs", str(gentle_epochs))
+        assert checkout.stage("train").returncode == 0
+        return (checkout.folder / "reports/history.csv").read_text().splitlines()[1:]
+
+    full, last_gentle = history(1.0, 0), history(1.0, 1)
+    assert last_gentle[0] == full[0]
+    assert last_gentle[1] != full[1]
+    assert history(1.0, 2) == history(0.5, 0) != full

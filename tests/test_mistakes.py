@@ -41,6 +41,7 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
         ("train", "activation: relu", "activation: rely", "train.activation is 'rely', but should be 'elu'"),
         ("train", "optimizer: adam", "optimizer: rmsprop", "train.optimizer is 'rmsprop', but should be 'adam'"),
         ("train", "warmup_epochs: 0.0", "warmup_epochs: 2.0", "less than train.epochs, 2"),
+        ("train", "gentle_epochs: 0", "gentle_epochs: 3", "should be at most train.epochs, 2"),
         ("train", "rotation: 0.0", "rotation: 90.0", "augmentation.rotation is 90.0, but should be less than or equal"),
         ("train", "optimizer: adam", "optimizer: sgd", "training diverged; params.yaml: lower train.learning_rate"),
     ],

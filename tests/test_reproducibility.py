@@ -22,6 +22,7 @@ EVERYTHING = {
     "shift": "0.5",
     "elastic_alpha": "8.0",
     "elastic_sigma": "2.0",
+    "gentle_epochs": "1",
 }
 
 

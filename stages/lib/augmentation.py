@@ -33,6 +33,7 @@ class AugmentationParams(Params):
     shift: Annotated[float, Field(ge=0, le=100)]
     elastic_alpha: Annotated[float, Field(ge=0, le=1000)]
     elastic_sigma: Annotated[float, Field(ge=1, le=100)]
+    gentle_epochs: Annotated[int, Field(ge=0, le=10000)]
 
     @property
     def enabled(self) -> bool:
@@ -47,11 +48,23 @@ class Augmentation:
     other function of the system's library is computed with them: the same bits on every processor.
     """
 
-    def __init__(self, params: AugmentationParams, image_shape: tuple[int, int], seed: int) -> None:
-        """Prepare deformations of images of a height and width."""
+    def __init__(
+        self, params: AugmentationParams, image_shape: tuple[int, int], seed: int, gentle_from: int | None = None
+    ) -> None:
+        """Prepare deformations of images.
+
+        Args:
+            params: how far.
+            image_shape: height and width of an image.
+            seed: decides all that is drawn.
+            gentle_from: the training step from which on images are deformed half as far, so that the last epochs are
+                closer to the images as they are (He et al. 2019, "Data augmentation revisited: rethinking the
+                distribution gap between clean and augmented data"); None: no step is.
+        """
         self.params = params
         self.image_shape = image_shape
         self.seed = seed
+        self.gentle_from = gentle_from
 
     def __call__(
         self, images: tf.Tensor, step: tf.Tensor, places: tf.Tensor | None = None, batch_size: int | None = None
@@ -72,6 +85,8 @@ class Augmentation:
 
         def draw(numbers: int, shape: tuple[int, int], stream: int) -> tf.Tensor:
             drawn = self._uniform((numbers, batch_size or count, *shape), stream, step)
+            if self.gentle_from is not None:
+                drawn *= tf.where(step < self.gentle_from, 1.0, 0.5)
             return drawn if places is None else tf.gather(drawn, places, axis=1)
 
         x, y = self._affine(draw(6, (1, 1), 0))
