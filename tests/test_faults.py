@@ -136,7 +136,8 @@ def test_a_stage_disturbed_again_and_again_gives_the_same_bytes_in_the_end(check
         if disturb is interrupt:
             assert left_by_kills.issuperset(filter(partial, checkout.outputs())), said
     forget(checkout, stage)
-    assert checkout.repro() == [stage]
+    unfinished = whole(checkout) != before  # the last interruption may have come too late
+    assert checkout.repro() == [stage] * unfinished
     assert checkout.outputs() == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock
 
