@@ -43,6 +43,7 @@ def local_imports(module: Path) -> set[Path]:
         if path in found:
             continue
         found.add(path)
+        waiting.extend(folder / "__init__.py" for folder in path.parents if (folder / "__init__.py").exists())
         for node in ast.walk(ast.parse(path.read_text())):
             names: list[str] = []
             if isinstance(node, ast.Import):

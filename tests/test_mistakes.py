@@ -3,8 +3,9 @@
 import resource
 import signal
 
+import psutil
 import pytest
-from conftest import Checkout
+from conftest import TIMEOUT, Checkout, wait_until
 
 
 def refused(checkout: Checkout, stage: str, **options) -> str:
@@ -117,10 +118,25 @@ def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: 
         assert training.stdout.readline().startswith("epoch 1/10000")
         training.send_signal(signal.SIGINT)
         _, message = training.communicate(timeout=20)
-    assert training.returncode == 130
+    assert training.returncode == -signal.SIGINT
     assert message == "train: interrupted; nothing half-written was kept\n"
     assert checkout.outputs() == before
     assert not list(checkout.folder.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize(
+    ("stage", "library"),
+    [("preprocess", "numpy"), ("train", "tensorflow"), ("evaluate", "sklearn"), ("report", "pandas")],
+)
+def test_ctrl_c_while_a_stage_is_still_imported_is_said_as_well(checkout: Checkout, stage: str, library: str) -> None:
+    def is_loaded() -> bool:
+        return any(f"/{library}/" in each.path for each in psutil.Process(run.pid).memory_maps())
+
+    run = checkout.start("-m", f"stages.{stage}")
+    wait_until(is_loaded, run)
+    run.send_signal(signal.SIGINT)
+    _, message = run.communicate(timeout=TIMEOUT)
+    assert (run.returncode, message) == (-signal.SIGINT, f"{stage}: interrupted; nothing half-written was kept\n")
 
 
 def test_under_dvc_a_mistake_put_right_brings_the_results_back_without_a_run(checkout: Checkout) -> None:

@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; print an expected failure as one message, and exit with status 1 (130 for Ctrl-C)."""
+    """Run a stage's `main`; print an expected failure as one message, and exit with status 1."""
     stage = sys.modules[main.__module__].__spec__
     name = stage.name.rpartition(".")[2] if stage else main.__module__
     try:
@@ -19,6 +19,3 @@ def run_stage(main: Callable[[], None]) -> None:
     except OSError as error:
         # The system's own words say what failed (no space, no permission) and on which file.
         sys.exit(f"{name}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing half-written was kept", file=sys.stderr)
-        sys.exit(130)
