@@ -136,8 +136,9 @@ def test_a_stage_disturbed_again_and_again_gives_the_same_bytes_in_the_end(check
         if disturb is interrupt:
             assert left_by_kills.issuperset(filter(partial, checkout.outputs())), said
     forget(checkout, stage)
-    unfinished = whole(checkout) != before  # the last interruption may have come too late
-    assert checkout.repro() == [stage] * unfinished
+    finished = whole(checkout) == before  # the last interruption came too late
+    ran = checkout.repro()
+    assert ran == [stage] or (finished and not ran)
     assert checkout.outputs() == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock
 
