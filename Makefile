@@ -17,7 +17,7 @@ sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked
 	@python -m tools.sweep $(GRID)
 
 cluster: .venv/ready ## train with several processes, as on several machines, and compare with one: WORKERS=2
-	@python -m tools.cluster $(WORKERS)
+	@python -m tools.cluster $(WORKERS) $(if $(PRECISION),--precision $(PRECISION))
 
 push: .venv/ready ## push every run to DVC's remote, so that no machine repeats it (there: dvc repro --pull)
 	@python -m tools.push

@@ -49,6 +49,7 @@ class TrainParams(Params):
     label_smoothing: Annotated[float, Field(ge=0, le=0.9)]
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     epochs: Annotated[int, Field(ge=1, le=10000)]
+    precision: Literal["float32", "float64"]
     workers: Annotated[int, Field(ge=1, le=1024)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -97,7 +98,7 @@ def fit(
         seed=params.seed,
         name=data.dataset,
     )
-    network = build(batch_normalization=params.batch_normalization, dropout=params.dropout)
+    network = build(batch_normalization=params.batch_normalization, dropout=params.dropout, precision=params.precision)
     plain = build()  # what validates and is saved: see copy_weights
     optimizer = build_optimizer(params)
     optimizer.build(network.trainable_variables)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import ALL, Checkout
 
-EMULATED = ("Haswell", "EPYC")  # the oldest processor promised (Intel 2013), and an AMD one (2017)
+# The oldest processor promised (Intel 2013), and an AMD one (2017).
+EMULATED = [("Haswell", "float32"), ("EPYC", "float32"), ("Haswell", "float64")]
 
 EVERYTHING = {
     "batch_normalization": "true",
@@ -94,9 +95,10 @@ def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Check
 
 @pytest.mark.emulated
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed (Debian: qemu-user)")
-@pytest.mark.parametrize("processor", EMULATED)
-def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: str) -> None:
+@pytest.mark.parametrize(("processor", "precision"), EMULATED)
+def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: str, precision: str) -> None:
     switch_everything_on(checkout)
+    checkout.set_param("precision", precision)
     checkout.repro()
     before = checkout.outputs()
     for path in before:

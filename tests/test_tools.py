@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from conftest import ALL, Checkout
 
+from tools.cluster import workers
+
 
 @pytest.mark.slow
 def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout) -> None:
@@ -51,6 +53,18 @@ def test_verify_finds_every_output_the_same(checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     assert "all 11 outputs are the same, bit for bit" in done.stdout
     assert "compute.threads 2" in done.stdout
+
+
+@pytest.mark.slow
+def test_verify_proves_on_one_machine_what_several_workers_computed(checkout: Checkout) -> None:
+    checkout.set_param("workers", "2")
+    with workers(2, checkout.folder) as chief:
+        assert checkout.repro(changes=chief) == ["train", "evaluate", "plot", "report"]
+    checkout.git("commit", "--all", "--message", "by two workers")
+    done = checkout.run("-m", "tools.verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train.workers 2" in done.stdout
+    assert "all 26 outputs are the same, bit for bit" in done.stdout
 
 
 def test_verify_names_the_output_that_differs(checkout: Checkout) -> None:

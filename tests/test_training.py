@@ -15,6 +15,7 @@ IMAGES = RNG.random((150, 20), np.float32)  # with batches of 32, the last one i
 LABELS = RNG.integers(0, 3, 150).astype(np.uint8)
 
 
+TOLERANCE = {"float32": {"rtol": 1e-4, "atol": 1e-5}, "float64": {"rtol": 1e-7, "atol": 1e-9}}
 QUIET = {"progress": lambda images: None}
 
 
@@ -33,14 +34,17 @@ def trained(network: keras.Sequential, seed: int = 7) -> list[tuple[float, float
     )
 
 
-def assert_same_weights(network: keras.Model, reference: keras.Model) -> None:
+def assert_same_weights(network: keras.Model, reference: keras.Model, precision: str = "float32") -> None:
     for mine, theirs in zip(network.get_weights(), reference.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        assert mine.dtype == theirs.dtype == precision
+        np.testing.assert_allclose(mine, theirs, **TOLERANCE[precision])
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
-def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str) -> None:
-    ours, reference = small_network(), small_network()
+@pytest.mark.parametrize(
+    ("optimizer", "precision"), [("adam", "float32"), ("nadam", "float32"), ("sgd", "float32"), ("adam", "float64")]
+)
+def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str, precision: str) -> None:
+    ours, reference = (small_network(precision=precision) for _ in range(2))
     seen: list[int] = []
     rates = constant(0.001, batch_size=32)
     [(loss, accuracy)] = train_epochs(
@@ -57,16 +61,17 @@ def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str) -> None:
     fitted = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.001}})
     reference.compile(fitted, "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = reference.fit(IMAGES[order], LABELS[order], batch_size=32, shuffle=False, verbose=0).history
-    assert_same_weights(ours, reference)
+    assert_same_weights(ours, reference, precision)
     assert loss == pytest.approx(history["loss"][0], rel=1e-4)
     assert accuracy == pytest.approx(history["accuracy"][0])
     assert sum(seen) == len(LABELS)
 
 
-def test_what_the_best_networks_use_equals_keras_in_fit() -> None:
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_what_the_best_networks_use_equals_keras_in_fit(precision: str) -> None:
     """Batch normalisation, label smoothing, AdamW, and a cosine schedule with warm-up, all together."""
     count, epochs, steps, warmup = 128, 3, 4, 5  # whole batches: fit's last, partial one is normalised by itself
-    ours, reference = (small_network(batch_normalization=True) for _ in range(2))
+    ours, reference = (small_network(batch_normalization=True, precision=precision) for _ in range(2))
     rates = learning_rates(0.01, "cosine", epochs=epochs, warmup_epochs=warmup / steps, steps=steps)
     optimizer = keras.optimizers.Adam(weight_decay=0.1)
     losses = train_epochs(
@@ -85,11 +90,11 @@ def test_what_the_best_networks_use_equals_keras_in_fit() -> None:
     targets = keras.utils.to_categorical(LABELS)
     reference.compile(
         keras.optimizers.AdamW(ListedRates(rates.ravel()), weight_decay=0.1),
-        keras.losses.CategoricalCrossentropy(label_smoothing=0.2),
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.2, dtype=precision),
     )
     for order in orders:
         reference.fit(IMAGES[order], targets[order], batch_size=32, shuffle=False, verbose=0)
-    assert_same_weights(ours, reference)
+    assert_same_weights(ours, reference, precision)
 
 
 class ListedRates(keras.optimizers.schedules.LearningRateSchedule):

@@ -49,6 +49,15 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
     return 130 if interrupts else status
 
 
+def data_source() -> dict[str, str]:
+    """Where a clone takes its raw files from: the checkout's, if it has them; their SHA-256 is checked either way."""
+    raw = ROOT / "data/raw"
+    if raw.is_dir():
+        return {"DATASET_MIRROR": str(raw)}
+    given = os.environ.get("DATASET_MIRROR")
+    return {"DATASET_MIRROR": str(Path(given).resolve())} if given and Path(given).is_dir() else {}
+
+
 def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Change values in a clone's params.yaml."""
     path = folder / "params.yaml"

@@ -1,7 +1,9 @@
-"""`make verify`: run the last commit's pipeline afresh, and compare the hash of every output with its dvc.lock."""
+"""`make verify`: run the last commit's pipeline afresh, and compare the hash of every output with its dvc.lock.
+
+Where several workers have trained together, as many processes of this machine do.
+"""
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -9,18 +11,26 @@ from pathlib import Path
 
 import yaml
 
+from stages.lib.errors import UserError
 from tools.cache import outputs_of
-from tools.checkout import ROOT, clone_to, run_dvc
+from tools.checkout import ROOT, clone_to, data_source, run_dvc
+from tools.cluster import workers
 from tools.machine import machine
 
 
-def data_source() -> dict[str, str]:
-    """Where the clone takes its raw files from: the checkout's, if it has them; their SHA-256 is checked either way."""
-    raw = ROOT / "data/raw"
-    if raw.is_dir():
-        return {"DATASET_MIRROR": str(raw)}
-    given = os.environ.get("DATASET_MIRROR")
-    return {"DATASET_MIRROR": str(Path(given).resolve())} if given and Path(given).is_dir() else {}
+def reproduce(clone: Path, stage: str | None, worker_count: int) -> int:
+    """Run the pipeline of a clone afresh, up to a stage if one is named; return DVC's exit status.
+
+    Raises:
+        UserError: a worker failed.
+    """
+    command, source = ("repro", "--no-run-cache"), data_source()
+    if worker_count == 1 or stage in ("download", "preprocess"):
+        return run_dvc(*command, "--force", *([stage] if stage else []), folder=clone, changes=source)
+    if status := run_dvc(*command, "--force", "preprocess", folder=clone, changes=source):
+        return status
+    with workers(worker_count, clone) as chief:
+        return run_dvc(*command, *([stage] if stage else []), folder=clone, changes=chief)
 
 
 def compare(expected: dict[str, dict[str, str]], found: dict[str, dict[str, str]]) -> list[str]:
@@ -51,14 +61,19 @@ def main() -> int:
         clone = Path(folder, "clone")
         clone_to(clone)
         expected = outputs_of(clone / "dvc.lock")
-        threads = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))["compute"]["threads"]
+        params = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+        threads, worker_count = params["compute"]["threads"], params["train"]["workers"]
         named = ", ".join(f"{name} {version}" for name, version in machine().items())
-        circumstances = f"on {named}, compute.threads {threads}"
+        circumstances = f"on {named}, compute.threads {threads}, train.workers {worker_count}"
         if stage and stage not in expected:
             parser.error(f"no stage '{stage}'; there are {', '.join(expected)}")
         (clone / "dvc.lock").unlink()  # so that the new one holds just what runs here
-        target = [stage] if stage else []
-        if status := run_dvc("repro", "--force", "--no-run-cache", *target, folder=clone, changes=data_source()):
+        try:
+            status = reproduce(clone, stage, worker_count)
+        except UserError as error:
+            print(f"verify: {error}", file=sys.stderr)
+            status = 1
+        if status:
             print(f"verify: the pipeline failed, {circumstances}", file=sys.stderr)
             return status
         found = outputs_of(clone / "dvc.lock")

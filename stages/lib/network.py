@@ -22,7 +22,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002
-        """Normalise float32 (n, units): by the batch in training, in prediction by the mean over the last batches."""
+        """Normalise (n, units): by the batch in training, in prediction by the mean over the last batches."""
         mean, variance = self.moving_mean, self.moving_variance
         if training:
             mean, variance = tf.nn.moments(inputs, axes=[0])
@@ -40,12 +40,12 @@ class Dropout(keras.layers.Dropout):
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Of float32 (n, units) leave out a share in training, and scale up the others by as much; only in XLA."""
+        """Of (n, units) leave out a share in training, and scale up the others by as much; only in XLA."""
         if not training:
             return inputs
         seed = tf.cast(self.seed_generator.next(), tf.int32)
         kept = tf.random.stateless_uniform(tf.shape(inputs), seed, alg="threefry") >= self.rate
-        return inputs * (tf.cast(kept, tf.float32) / (1 - self.rate))
+        return inputs * (tf.cast(kept, inputs.dtype) / (1 - self.rate))
 
 
 def build_network(
@@ -58,6 +58,7 @@ def build_network(
     name: str,
     batch_normalization: bool = False,
     dropout: float = 0.0,
+    precision: str = "float32",
 ) -> keras.Sequential:
     """Build a dense network with softmax output; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero.
 
@@ -71,19 +72,20 @@ def build_network(
         batch_normalization: normalise the sums of each hidden layer before the activation (Ioffe and Szegedy 2015,
             "Batch normalization"), in place of a bias.
         dropout: share of each hidden layer's units that a training step leaves out (Srivastava et al. 2014, "Dropout").
+        precision: type of the weights, and of all that is computed with them.
     """
     keras.utils.set_random_seed(seed)
     network = keras.Sequential([keras.Input((pixels,), name="pixels")], name=name)
     for n, units in enumerate(hidden_units, 1):
         if batch_normalization:
-            network.add(keras.layers.Dense(units, use_bias=False, name=f"hidden_{n}"))
-            network.add(BatchNormalization(name=f"normalization_{n}"))
-            network.add(keras.layers.Activation(activation, name=f"activation_{n}"))
+            network.add(keras.layers.Dense(units, use_bias=False, name=f"hidden_{n}", dtype=precision))
+            network.add(BatchNormalization(name=f"normalization_{n}", dtype=precision))
+            network.add(keras.layers.Activation(activation, name=f"activation_{n}", dtype=precision))
         else:
-            network.add(keras.layers.Dense(units, activation, name=f"hidden_{n}"))
+            network.add(keras.layers.Dense(units, activation, name=f"hidden_{n}", dtype=precision))
         if dropout:
-            network.add(Dropout(dropout, name=f"dropout_{n}"))
-    network.add(keras.layers.Dense(classes, "softmax", name="probabilities"))
+            network.add(Dropout(dropout, name=f"dropout_{n}", dtype=precision))
+    network.add(keras.layers.Dense(classes, "softmax", name="probabilities", dtype=precision))
     return network
 
 
@@ -91,27 +93,27 @@ def copy_weights(network: keras.Sequential, plain: keras.Sequential) -> None:
     """Give a network of dense layers alone the weights with which it predicts what `network` does.
 
     In prediction batch normalisation only scales and shifts each unit, so it goes into the weights before it, and
-    dropout does nothing.
+    dropout does nothing. What was trained in float64 is rounded to the plain network's float32.
     """
     for layer in plain.layers:
         kernel, *bias = network.get_layer(layer.name).get_weights()
         if not bias:
             normalization = network.get_layer(layer.name.replace("hidden", "normalization"))
             gamma, beta, mean, variance = normalization.get_weights()
-            scale = gamma / np.sqrt(variance + np.float32(normalization.epsilon))
+            scale = gamma / np.sqrt(variance + variance.dtype.type(normalization.epsilon))
             kernel, bias = kernel * scale, [beta - mean * scale]
         layer.set_weights([kernel, *bias])
 
 
 def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """The negative log of the probability given to the true class, float32 (n,), in nats."""
+    """The negative log of the probability given to the true class, (n,), in nats."""
     return keras.ops.sparse_categorical_crossentropy(labels, probabilities)
 
 
 def smoothed_cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """The same, with the given share of each label spread over all classes, float32 (n,), in nats."""
+    """The same, with the given share of each label spread over all classes, (n,), in nats."""
     classes = probabilities.shape[-1]
-    targets = keras.ops.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+    targets = keras.ops.one_hot(labels, classes, dtype=probabilities.dtype) * (1 - smoothing) + smoothing / classes
     return keras.ops.categorical_crossentropy(targets, probabilities)
 
 

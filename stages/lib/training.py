@@ -93,7 +93,7 @@ def train_epochs(
     the batch (the running ones are averaged over the workers at the end of an epoch), and dropout draws by itself.
 
     Args:
-        network: maps float32 (n, pixels) to probabilities (n, classes).
+        network: maps float32 (n, pixels) to probabilities (n, classes), in the precision of its weights.
         optimizer: updates the weights.
         images: float32 (n, pixels), those of all workers; may be memory-mapped, and is not copied: only this worker's
             share is read.
@@ -122,7 +122,8 @@ def train_epochs(
     all_labels = tf.constant(labels[share].astype(np.int32))
     sizes = tf.constant(np.minimum(batch_size, count - np.arange(steps) * batch_size).astype(np.float32))
     variables = network.trainable_variables
-    running = [variable for variable in network.non_trainable_variables if variable.dtype == "float32"]
+    precision = variables[0].dtype
+    running = [variable for variable in network.non_trainable_variables if variable.dtype == precision]
 
     def order_of(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
@@ -133,6 +134,7 @@ def train_epochs(
 
     def differentiate(images, labels, rows, places, weights, size, number):  # noqa: ANN001, ANN202
         batch, truth = tf.gather(images, rows), tf.gather(labels, rows)
+        weights, size = tf.cast(weights, precision), tf.cast(size, precision)
         if augment:
             batch = augment(batch, number, *((places, batch_size) if cluster.size > 1 else ()))
         with tf.GradientTape() as tape:
@@ -142,7 +144,7 @@ def train_epochs(
             if label_smoothing:
                 minimised = smoothed_cross_entropy(truth, probabilities, label_smoothing) * weights
             loss = tf.reduce_sum(minimised) / size
-        hits = tf.cast(tf.argmax(probabilities, axis=1, output_type=tf.int32) == truth, tf.float32) * weights
+        hits = tf.cast(tf.argmax(probabilities, axis=1, output_type=tf.int32) == truth, precision) * weights
         return [*tape.gradient(loss, variables), tf.reduce_sum(losses), tf.reduce_sum(hits)]
 
     def update(gradients, rate):  # noqa: ANN001, ANN202
@@ -160,7 +162,8 @@ def train_epochs(
             update(gradients, rates[index])
             return index + 1, loss_sum + losses, correct + hits
 
-        return tf.while_loop(lambda index, *_: index < last, step, (first, 0.0, 0.0))[1:]
+        nothing = tf.zeros([], precision)
+        return tf.while_loop(lambda index, *_: index < last, step, (first, nothing, nothing))[1:]
 
     for layer in network.layers if cluster.index else ():
         if isinstance(layer, keras.layers.Dropout):
