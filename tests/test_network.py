@@ -6,11 +6,13 @@ import os
 import pickle
 import random
 import re
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -114,12 +116,12 @@ def test_code_in_a_model_is_not_run(tmp_path: Path) -> None:
         load_network(tmp_path / "model.keras", **FITS)
 
 
-def rewrite(path: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+def rewrite(path: Path, name: str, change: Callable[[bytes], bytes], compression: int = zipfile.ZIP_STORED) -> None:
     """Change one of the files that a .keras file holds."""
     with zipfile.ZipFile(path) as source:
         contents = {each: source.read(each) for each in source.namelist()}
     contents[name] = change(contents[name])
-    with zipfile.ZipFile(path, "w") as target:
+    with zipfile.ZipFile(path, "w", compression) as target:
         for each, content in contents.items():
             target.writestr(each, content)
 
@@ -172,6 +174,52 @@ def test_code_that_a_model_names_is_not_run(
     with pytest.raises(UserError, match=r"model\.keras is no model that can be loaded"):
         load_network(path, **FITS)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def hostile_units(content: bytes) -> bytes:
+    """Describe a layer of 400 GB."""
+    network = json.loads(content)
+    network["config"]["layers"][1]["config"]["units"] = 10**10
+    return json.dumps(network).encode()
+
+
+def hostile_weights(content: bytes) -> bytes:
+    """Hold weights that unpack to 400 GB."""
+    file = io.BytesIO(content)
+    with h5py.File(file, "r+") as weights:
+        group = next(iter(weights["layers"].values()))["vars"]
+        del group["0"]
+        group.create_dataset("0", (20, 10**10), "f4", chunks=(20, 10**5), compression="gzip")
+    return file.getvalue()
+
+
+def hostile_archive(content: bytes) -> bytes:
+    """Be what unpacks to 64 MB."""
+    return bytes(1 << 26)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "compression", "reason"),
+    [
+        ("config.json", hostile_units, zipfile.ZIP_STORED, "weights of hidden_1 are not those that it describes"),
+        ("model.weights.h5", hostile_weights, zipfile.ZIP_STORED, "weights of hidden_1 are not those"),
+        ("model.weights.h5", hostile_archive, zipfile.ZIP_DEFLATED, "it unpacks to more than it holds"),
+    ],
+)
+def test_a_model_that_is_a_bomb_is_refused_in_little_memory(
+    tmp_path: Path, part: str, change: Callable[[bytes], bytes], compression: int, reason: str
+) -> None:
+    path = tmp_path / "model.keras"
+    save_network(small_network(), path)
+    rewrite(path, part, change, compression)
+    tracemalloc.start()
+    try:
+        for refused in (lambda path: load_network(path, **FITS), read_weights):
+            with pytest.raises(UserError, match=reason):
+                refused(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
 
 
 def read_or_refused(path: Path) -> int:

@@ -9,8 +9,9 @@ import numpy as np
 
 from stages.lib.backend import keras, tf
 from stages.lib.errors import UserError
-from stages.lib.files import missing, new_file
+from stages.lib.files import new_file
 from stages.lib.paths import relative
+from stages.lib.weights import read_weights
 
 PREDICT_BATCH = 1000  # images a call; one shape, so that it is compiled once
 
@@ -190,11 +191,12 @@ def _stable(value: Any) -> Any:
 def load_network(path: Path, *, pixels: int, classes: int, name: str) -> keras.Model:
     """Load a saved network, in Keras's safe mode (no code in the file is run), and check that it fits the data.
 
+    Keras takes memory for whatever the file describes; so it is first read as what train writes, and no more.
+
     Raises:
         UserError: the file is missing, damaged, or of a network for other data.
     """
-    if not path.exists():
-        raise missing(path)
+    read_weights(path)
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # for a damaged file zipfile, h5py and Keras end in almost any of them
