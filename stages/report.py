@@ -12,14 +12,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from stages.lib.calibration import Reliability, reliability
+from stages.lib.calibration import reliability
 from stages.lib.charts import line_chart
 from stages.lib.data import Data, read_data
 from stages.lib.errors import run_stage
 from stages.lib.files import read_json, write_text
-from stages.lib.interval import wilson_interval
 from stages.lib.params import read_sections
 from stages.lib.paths import CARD, DATA, HISTORY, METRICS, MODEL, PAGE, PREDICTIONS, relative
 from stages.lib.render import render
@@ -69,18 +69,6 @@ def list_mistakes(predictions: Predictions, images: np.ndarray) -> list[dict[str
     ]
 
 
-def list_bins(bins: Reliability) -> list[dict[str, float]]:
-    """The bins of the reliability diagram that hold predictions, with the 95 % intervals of their accuracies."""
-    filled = np.flatnonzero(bins.count)
-    count, correct = bins.count[filled], bins.correct[filled]
-    columns = (count, bins.confidence[filled] / count, correct / count, *wilson_interval(correct, count))
-    names = ("count", "confidence", "accuracy", "low", "high")
-    return [
-        dict(zip(names, (int(size), *(round(float(value), 4) for value in values)), strict=True))
-        for size, *values in zip(*columns, strict=True)
-    ]
-
-
 def installed_versions() -> dict[str, str]:
     """The version of each package that takes part; TensorFlow's bears one name, whatever that of its wheel."""
     versions = {}
@@ -98,6 +86,7 @@ def main() -> None:
     predictions = read_predictions(data.classes, labels)
     layers = read_weights(MODEL)
     confusion = predictions.confusion(len(data.classes))
+    bins = reliability(predictions.confidence, ~predictions.wrong)
     charts = {
         name: line_chart(
             name,
@@ -117,7 +106,7 @@ def main() -> None:
         "charts": charts,
         "confusion": confusion.tolist(),
         "most_confused": int((confusion - np.diag(np.diag(confusion))).max()),
-        "bins": list_bins(reliability(predictions.confidence, ~predictions.wrong)),
+        "bins": pd.DataFrame(bins.points).round(4).to_dict("records"),
         "mistakes": list_mistakes(predictions, images.reshape(-1, *data.image_shape)),
         "most_images": {name: max(row[name] for row in content["class_counts"]) for name in content["splits"]},
         "fewest": min(row["train"] for row in content["class_counts"]),

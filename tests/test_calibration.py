@@ -63,6 +63,15 @@ def test_a_bin_holds_its_count_its_hits_and_its_confidence():
     assert bins.confidence.tolist() == pytest.approx([0] * 7 + [1.0] + [0] * 6 + [1.99])
 
 
+def test_the_points_are_of_the_bins_that_hold_predictions():
+    points = reliability(np.array([0.5, 0.52, 1]), np.array([True, False, True])).points
+    assert [values.tolist() for values in points.values()][:2] == [[7, 14], [2, 1]]
+    np.testing.assert_allclose(points["confidence"], [0.51, 1])
+    np.testing.assert_allclose(points["accuracy"], [0.5, 1])
+    np.testing.assert_allclose(points["low"], [0.0945, 0.2065], atol=1e-4)
+    np.testing.assert_allclose(points["high"], [0.9055, 1], atol=1e-4)
+
+
 @given(st.lists(st.tuples(st.integers(1, MILLION), st.booleans()), min_size=1, max_size=60))
 def test_the_error_is_that_of_the_definition(predictions):
     millionths, correct = map(list, zip(*predictions, strict=True))

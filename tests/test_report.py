@@ -10,12 +10,11 @@ import pytest
 from conftest import Checkout
 from PIL import Image
 
-from stages.lib.calibration import reliability
 from stages.lib.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
 from stages.lib.data import Data
 from stages.lib.results import Predictions
 from stages.lib.weights import DenseLayer, read_weights
-from stages.report import data_uri, embedded_network, list_bins, list_mistakes
+from stages.report import data_uri, embedded_network, list_mistakes
 
 RNG = np.random.default_rng(7)
 DATA = Data("own", "Own", ["a", "b", "c"], (2, 3), 2, "test images", {"test": 4})
@@ -58,12 +57,6 @@ def test_mistakes_are_listed_the_most_confident_first():
         (3, 1, 2, 0.6),
     ]
     np.testing.assert_array_equal(predictions.confusion(3), [[0, 1, 0], [0, 1, 1], [1, 0, 0]])
-
-
-def test_bins_without_predictions_are_left_out():
-    bins = list_bins(reliability(np.array([0.5, 0.52, 1]), np.array([True, False, True])))
-    assert [(b["count"], b["accuracy"], b["confidence"]) for b in bins] == [(2, 0.5, 0.51), (1, 1, 1)]
-    assert bins[0]["low"] == pytest.approx(0.0945, abs=1e-4)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 250])

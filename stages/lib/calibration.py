@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.lib.interval import wilson_interval
+
 BINS = 15  # as in Guo et al. 2017
 EDGES = np.arange(BINS + 1) / BINS
 
@@ -28,6 +30,21 @@ class Reliability:
         """
         # A bin's weight, count / total, cancels the division by its count; so an empty bin is no special case.
         return math.fsum(np.abs(self.correct - self.confidence)) / int(self.count.sum())
+
+    @property
+    def points(self) -> dict[str, np.ndarray]:
+        """The bins that hold predictions: number, count, mean confidence, accuracy with its 95 % interval."""
+        number = np.flatnonzero(self.count)
+        count, correct = self.count[number], self.correct[number]
+        low, high = wilson_interval(correct, count)
+        return {
+            "number": number,
+            "count": count,
+            "confidence": self.confidence[number] / count,
+            "accuracy": correct / count,
+            "low": low,
+            "high": high,
+        }
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:

@@ -163,21 +163,20 @@ def draw_calibration(bins: Reliability, title: str) -> Figure:
     """
     figure = Figure(figsize=(6.4, 6.6))
     axes = figure.add_axes((0.1, 0.31, 0.87, 0.64), xlim=(0, 1), ylim=(0, 1))
-    filled = np.flatnonzero(bins.count)
-    count, correct = bins.count[filled], bins.correct[filled]
-    confidence = bins.confidence[filled] / count
+    points = bins.points
+    confidence, count, left_edges = points["confidence"], points["count"], EDGES[points["number"]]
     axes.plot([0, 1], [0, 1], "--", color=ORANGE)
     axes.text(0.02, 0.97, "less sure than right", va="top", color=GREY)
     axes.text(0.98, 0.03, "surer than right", ha="right", color=GREY)
-    axes.vlines(confidence, *wilson_interval(correct, count), color=BLUE, linewidth=2, clip_on=False)
-    axes.plot(confidence, correct / count, "o", color=BLUE, clip_on=False, zorder=3)
+    axes.vlines(confidence, points["low"], points["high"], color=BLUE, linewidth=2, clip_on=False)
+    axes.plot(confidence, points["accuracy"], "o", color=BLUE, clip_on=False, zorder=3)
     axes.set_title(f"{title}: expected calibration error {bins.expected_calibration_error:.4f}")
     axes.set_ylabel("accuracy and its 95% interval")
     axes.tick_params(labelbottom=False)
 
     below = figure.add_axes((0.1, 0.09, 0.87, 0.18), xlim=(0, 1), yscale="log", ylim=(0.7, 8 * count.max()))
-    below.bar(EDGES[filled], count, 1 / BINS, align="edge", color=BLUE, edgecolor="white")
-    for left, number in zip(EDGES[filled], count, strict=True):
+    below.bar(left_edges, count, 1 / BINS, align="edge", color=BLUE, edgecolor="white")
+    for left, number in zip(left_edges, count, strict=True):
         below.text(left + 0.5 / BINS, 1.2 * number, f"{number:,}", ha="center", va="bottom", color=GREY, fontsize=8)
     below.set_xlabel("confidence: the probability given to the predicted class")
     below.set_ylabel("images (log)")
