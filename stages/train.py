@@ -98,7 +98,12 @@ def fit(
         seed=params.seed,
         name=data.dataset,
     )
-    network = build(batch_normalization=params.batch_normalization, dropout=params.dropout, precision=params.precision)
+    network = build(
+        batch_normalization=params.batch_normalization,
+        dropout=params.dropout,
+        precision=params.precision,
+        for_training=True,
+    )
     plain = build()  # what validates and is saved: see copy_weights
     optimizer = build_optimizer(params)
     optimizer.build(network.trainable_variables)

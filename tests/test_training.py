@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stages.lib.backend import keras, tf, use_threads
-from stages.lib.network import Dropout, Predictor, build_network
+from stages.lib.network import Dropout, Predictor, build_network, matrix_product
 from stages.lib.training import learning_rates, train_epochs
 
 use_threads(2)
@@ -20,7 +20,8 @@ QUIET = {"progress": lambda images: None}
 
 
 def small_network(seed: int = 1, **changes) -> keras.Sequential:
-    return build_network(20, [16, 8], 3, activation="relu", seed=seed, name="small", **changes)
+    options = {"activation": "relu", "seed": seed, "name": "small", "for_training": True} | changes
+    return build_network(20, [16, 8], 3, **options)
 
 
 def constant(rate: float, *, batch_size: int, epochs: int = 1) -> np.ndarray:
@@ -44,7 +45,7 @@ def assert_same_weights(network: keras.Model, reference: keras.Model, precision:
     ("optimizer", "precision"), [("adam", "float32"), ("nadam", "float32"), ("sgd", "float32"), ("adam", "float64")]
 )
 def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str, precision: str) -> None:
-    ours, reference = (small_network(precision=precision) for _ in range(2))
+    ours, reference = (small_network(precision=precision, for_training=ours) for ours in (True, False))
     seen: list[int] = []
     rates = constant(0.001, batch_size=32)
     [(loss, accuracy)] = train_epochs(
@@ -71,7 +72,8 @@ def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str, precision:
 def test_what_the_best_networks_use_equals_keras_in_fit(precision: str) -> None:
     """Batch normalisation, label smoothing, AdamW, and a cosine schedule with warm-up, all together."""
     count, epochs, steps, warmup = 128, 3, 4, 5  # whole batches: fit's last, partial one is normalised by itself
-    ours, reference = (small_network(batch_normalization=True, precision=precision) for _ in range(2))
+    options = {"batch_normalization": True, "precision": precision}
+    ours, reference = (small_network(**options, for_training=ours) for ours in (True, False))
     rates = learning_rates(0.01, "cosine", epochs=epochs, warmup_epochs=warmup / steps, steps=steps)
     optimizer = keras.optimizers.Adam(weight_decay=0.1)
     losses = train_epochs(
@@ -103,6 +105,38 @@ class ListedRates(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         return keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
+
+
+def summed_in_turn(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """A product whose parts are added one after the other by fused multiply-add, in blocks of 512."""
+    blocks = []
+    for start in range(0, left.shape[1], 512):
+        block = np.zeros((len(left), right.shape[1]), np.float32)
+        for column, row in zip(left.T[start : start + 512], right[start : start + 512], strict=True):
+            # Of float32 numbers a product is exact in float64, so that only the sum is rounded.
+            block = (np.outer(column.astype(np.float64), row) + block).astype(np.float32)
+        blocks.append(block)
+    return sum(blocks[1:], blocks[0])
+
+
+@pytest.mark.parametrize("size", [(128, 784, 128), (33, 64, 10), (600, 300, 77), (128, 900, 64)])
+def test_matrix_products_are_summed_in_an_order_that_no_processor_chooses(size: tuple[int, int, int]) -> None:
+    images, inputs, units = size
+    left, right, upstream = (
+        RNG.uniform(-1, 1, shape).astype(np.float32) for shape in ((images, inputs), (inputs, units), (images, units))
+    )
+
+    @tf.function(jit_compile=True)
+    def both(left: tf.Tensor, right: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([left, right])
+            product = matrix_product(left, right)
+        return [product, *tape.gradient(product, [left, right], upstream)]
+
+    product, of_left, of_right = both(*map(tf.constant, (left, right, upstream)))
+    np.testing.assert_array_equal(product, summed_in_turn(left, right))
+    np.testing.assert_array_equal(of_left, summed_in_turn(upstream, right.T))
+    np.testing.assert_array_equal(of_right, summed_in_turn(left.T, upstream))
 
 
 def test_the_learning_rates_are_those_of_keras_cosine_decay() -> None:

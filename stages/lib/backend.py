@@ -33,12 +33,13 @@ else:
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tensorflow.compiler.tf2xla.python.xla import optimization_barrier  # noqa: E402
 
 # A user's ~/.keras/keras.json may say otherwise.
 keras.config.set_floatx("float32")
 keras.config.set_epsilon(1e-7)
 
-__all__ = ["ComputeParams", "keras", "tf", "use_threads"]
+__all__ = ["ComputeParams", "keras", "optimization_barrier", "tf", "use_threads"]
 
 
 class ComputeParams(Params):

@@ -115,7 +115,7 @@ def loop(
     train_labels, test_labels = (
         read_array(processed / f"{split}_labels.npy", np.uint8, (None,)) for split in ("train", "validation")
     )
-    network = build_network(784, hidden_units, 10, activation="relu", seed=seed, name="mnist")
+    network = build_network(784, hidden_units, 10, activation="relu", seed=seed, name="mnist", for_training=True)
     predict = Predictor(network)
     steps = math.ceil(len(train_labels[:images]) / batch_size)
     accuracy = None
