@@ -31,10 +31,10 @@ gate: .venv/ready ## fail below the accuracy of params.yaml, or after a drop sin
 locked: .venv/ready ## fail if dvc.lock does not fit code, parameters and reports; for commits (.pre-commit-config.yaml)
 	@python -m tools.locked
 
-test: .venv/ready-dev ## run the tests (6 minutes)
+test: .venv/ready-dev ## run the tests (4 to 6 minutes)
 	@python -m pytest --numprocesses 2
 
-test-slow: .venv/ready-dev ## run those of whole runs, faults, several workers and the report in a browser (18 minutes)
+test-slow: .venv/ready-dev ## run those of whole runs, faults, several workers and the report in a browser (10 to 18 minutes)
 	@python -m pytest --numprocesses 2 -m slow
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
