@@ -120,6 +120,20 @@ def test_workers_follow_one_machine_and_only_the_chief_writes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 3])
+def test_in_float32_workers_follow_one_machine_for_some_epochs(
+    machines: Callable[..., list[Checkout]], count: int
+) -> None:
+    options = LIKE_ONE | {"epochs": 3, "precision": "float32"}
+    [alone], several = machines(1, **options), machines(count, **options)
+    assert alone.stage("train").returncode == 0
+    trained(several)
+    found, expected = history(several[0]), history(alone)
+    np.testing.assert_allclose(found.filter(like="loss"), expected.filter(like="loss"), rtol=2e-4)
+    np.testing.assert_allclose(found.filter(like="accuracy"), expected.filter(like="accuracy"), atol=0.006)
+
+
+@pytest.mark.slow
 def test_workers_with_batch_normalisation_and_dropout_end_with_the_same_weights(undisturbed: Checkout) -> None:
     # That the weights are the same is what the stage itself checks before it writes.
     assert history(undisturbed)["val_accuracy"].iloc[-1] > 0.85

@@ -177,14 +177,14 @@ def test_code_that_a_model_names_is_not_run(
 
 
 def hostile_units(content: bytes) -> bytes:
-    """Describe a layer of 400 GB."""
+    """Describe a layer of 800 GB."""
     network = json.loads(content)
     network["config"]["layers"][1]["config"]["units"] = 10**10
     return json.dumps(network).encode()
 
 
 def hostile_weights(content: bytes) -> bytes:
-    """Hold weights that unpack to 400 GB."""
+    """Hold weights that unpack to 800 GB."""
     file = io.BytesIO(content)
     with h5py.File(file, "r+") as weights:
         group = next(iter(weights["layers"].values()))["vars"]

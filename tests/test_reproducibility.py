@@ -10,6 +10,7 @@ from conftest import ALL, Checkout
 # The oldest processor promised (Intel 2013), and an AMD one (2017).
 EMULATED = [
     ("Haswell", {"batch_size": "32"}),
+    ("EPYC", {"batch_size": "32"}),
     ("EPYC", {"batch_size": "100"}),
     ("Haswell", {"batch_size": "100", "precision": "float64"}),
 ]

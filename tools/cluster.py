@@ -16,11 +16,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from stages.lib.errors import UserError, run_stage
 from tools.checkout import ROOT, clone_to, data_source, environment, run_dvc, set_params
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CLONE = ROOT / "build/cluster"
 
@@ -74,7 +76,7 @@ def log_of(index: int, folder: Path) -> Path:
     return folder / f"worker-{index}.log"
 
 
-def train(count: int, precision: str) -> tuple[pd.DataFrame, float]:
+def train(count: int, precision: str) -> "tuple[pd.DataFrame, float]":
     """Train in the clone with this many processes.
 
     Returns:
@@ -84,6 +86,8 @@ def train(count: int, precision: str) -> tuple[pd.DataFrame, float]:
     Raises:
         UserError: a process failed.
     """
+    import pandas as pd  # here, for `make bench` measures memory, and imports from this module
+
     set_params(CLONE, {"train": {"precision": precision, "workers": count}})
     start = time.monotonic()
     with workers(count, CLONE) as chief:
