@@ -41,7 +41,7 @@ test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulate
 	@python -m pytest --numprocesses 2 -m emulated
 
 fuzz: .venv/ready-dev ## feed a million hostile files to the reader of the data set
-	@python -m tests.fuzz_idx
+	@python -m tests.dataset.fuzz_idx
 
 bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (30 minutes)
 	@python -m tools.bench $(if $(ONLY),--only $(ONLY))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from stages.lib.data import Data, read_data
-from stages.lib.errors import UserError
-from stages.lib.files import missing, new_file
-from stages.lib.paths import MODEL
-from tools.handwriting import find_ink, fit_ink
+from mnist.core.data import DataSummary, read_data_summary
+from mnist.core.errors import UserError
+from mnist.core.files import atomic_write, missing_file
+from mnist.core.paths import MODEL
+from mnist.handwriting import find_ink, fit_ink
 
 ENDINGS = (".png", ".jpg", ".jpeg")
 
@@ -32,7 +32,7 @@ def find_images(paths: list[Path]) -> Iterator[Path]:
             yield path
 
 
-def prepare(path: Path, data: Data) -> np.ndarray:
+def prepare(path: Path, data: DataSummary) -> np.ndarray:
     """Read an image as the network is to see it, uint8 (height, width).
 
     Raises:
@@ -55,17 +55,17 @@ def prepare(path: Path, data: Data) -> np.ndarray:
     return fit_ink(ink, data.image_shape, data.box)
 
 
-def predict(images: np.ndarray, data: Data) -> np.ndarray:
+def predict(images: np.ndarray, data: DataSummary) -> np.ndarray:
     """The probability of each class, float32 (n, classes), for prepared images, uint8 (n, height, width)."""
     # Only now, because TensorFlow takes seconds to import: who misspelt a file's name should not wait for it.
-    from stages.lib.network import Predictor, load_network
+    from mnist.model.network import Predictor, load_network
 
     network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
     return Predictor(network)(pixels, np.zeros(len(images), np.int32))[0]
 
 
-def results(paths: list[Path], data: Data, show: Path | None) -> list[dict[str, Any]]:
+def results(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict[str, Any]]:
     """For each file its path, label and probabilities by class, or its path and the error.
 
     Args:
@@ -82,7 +82,7 @@ def results(paths: list[Path], data: Data, show: Path | None) -> list[dict[str, 
             entry["error"] = str(error)
             continue
         if show:
-            with new_file(show / f"{'_'.join(path.parts).lstrip('/')}.png") as partial:
+            with atomic_write(show / f"{'_'.join(path.parts).lstrip('/')}.png") as partial:
                 Image.fromarray(prepared[-1]).save(partial, "PNG")
     readable = [entry for entry in entries if "error" not in entry]
     for entry, row in zip(readable, predict(np.stack(prepared), data) if prepared else (), strict=True):
@@ -101,9 +101,9 @@ def main() -> int:
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write there what the network saw of each image")
     options = parser.parse_args()
     try:
-        data = read_data()
+        data = read_data_summary()
         if not MODEL.exists():
-            raise missing(MODEL)
+            raise missing_file(MODEL)
         paths = list(find_images(options.images))
         if not paths:
             raise UserError(f"no file that ends in {', '.join(ENDINGS)} in {', '.join(map(str, options.images))}")

@@ -1,4 +1,4 @@
-"""Download: bring the four files of a data set, checked against their published size and SHA-256.
+"""Download: the four files of a data set, checked against their published size and SHA-256.
 
 Reads nothing; writes data/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
 """
@@ -6,26 +6,26 @@ Reads nothing; writes data/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
 from contextlib import ExitStack
 from pathlib import Path
 
-from stages.lib.catalogue import Dataset, DownloadParams, find_dataset
-from stages.lib.errors import run_stage
-from stages.lib.fetch import fetch, sources_of
-from stages.lib.files import new_file
-from stages.lib.params import read_params
-from stages.lib.paths import RAW, relative
+from mnist.core.errors import run_stage
+from mnist.core.files import atomic_write
+from mnist.core.params import read_params
+from mnist.core.paths import RAW, relative
+from mnist.dataset.catalogue import Dataset, DownloadParams, find_dataset
+from mnist.dataset.fetch import fetch, list_sources
 
 
-def bring(dataset: Dataset, folder: Path) -> list[str]:
-    """Bring the files that `folder` lacks, all of them or none.
+def download_files(dataset: Dataset, folder: Path) -> list[str]:
+    """Download the files that `folder` lacks, all of them or none.
 
     Returns:
-        The sources that they came from, each once; empty when everything was there already.
+        The sources used, each once; empty if all files existed.
     """
     wanted = [name for name, published in dataset.files.items() if not published.matches(folder / name)]
-    sources = sources_of(dataset.mirrors)
+    sources = list_sources(dataset.mirrors)
     used: dict[str, None] = {}
-    with ExitStack() as whole_set:
+    with ExitStack() as files:
         for name in wanted:
-            partial = whole_set.enter_context(new_file(folder / name))
+            partial = files.enter_context(atomic_write(folder / name))
             used[fetch(name, dataset.files[name], sources, partial)] = None
     return list(used)
 
@@ -33,8 +33,8 @@ def bring(dataset: Dataset, folder: Path) -> list[str]:
 def main() -> None:
     """Run the stage."""
     dataset = find_dataset(read_params(DownloadParams).dataset)
-    used = bring(dataset, RAW)
-    print(f"download: {dataset.title} in {relative(RAW)}, " + (f"from {', '.join(used)}" if used else "as it was"))
+    used = download_files(dataset, RAW)
+    print(f"download: {dataset.title} in {relative(RAW)}, " + (f"from {', '.join(used)}" if used else "unchanged"))
 
 
 if __name__ == "__main__":

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from stages.lib.backend import ComputeParams, use_threads
-from stages.lib.calibration import reliability
-from stages.lib.data import read_data
-from stages.lib.errors import run_stage
-from stages.lib.files import write_csv, write_json
-from stages.lib.interval import wilson_interval
-from stages.lib.network import Predictor, load_network
-from stages.lib.params import read_params
-from stages.lib.paths import METRICS, MODEL, PREDICTIONS
+from mnist.core.data import read_data_summary
+from mnist.core.errors import run_stage
+from mnist.core.files import write_csv, write_json
+from mnist.core.params import read_params
+from mnist.core.paths import METRICS, MODEL, PREDICTIONS
+from mnist.metrics.calibration import reliability
+from mnist.metrics.interval import wilson_interval
+from mnist.model.backend import ComputeParams, use_threads
+from mnist.model.network import Predictor, load_network
 
 
 def measure(
@@ -69,8 +69,8 @@ def measure(
 def main() -> None:
     """Run the stage."""
     use_threads(read_params(ComputeParams).threads)
-    data = read_data()
-    images, labels = data.split("test")
+    data = read_data_summary()
+    images, labels = data.load_split("test")
     network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
     probabilities, losses = Predictor(network)(images, labels)
     predicted = probabilities.argmax(axis=1)

@@ -10,10 +10,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from stages.lib.calibration import reliability
-from stages.lib.data import read_data
-from stages.lib.errors import run_stage
-from stages.lib.figures import (
+from mnist.core.data import read_data_summary
+from mnist.core.errors import run_stage
+from mnist.core.files import read_array
+from mnist.core.params import Params, read_params
+from mnist.core.paths import AUGMENTED, FIGURES, relative
+from mnist.figures import (
     draw_augmentation,
     draw_calibration,
     draw_confusion_matrix,
@@ -22,10 +24,8 @@ from stages.lib.figures import (
     draw_recall,
     save_figure,
 )
-from stages.lib.files import read_array
-from stages.lib.params import Params, read_params
-from stages.lib.paths import AUGMENTED, FIGURES, relative
-from stages.lib.results import read_history, read_predictions
+from mnist.metrics.calibration import reliability
+from mnist.metrics.predictions import read_history, read_predictions
 
 
 class PlotParams(Params):
@@ -39,8 +39,8 @@ class PlotParams(Params):
 def main() -> None:
     """Run the stage."""
     params = read_params(PlotParams)
-    data = read_data()
-    images, labels = data.split("test")
+    data = read_data_summary()
+    images, labels = data.load_split("test")
     images = images.reshape(-1, *data.image_shape)
     predictions = read_predictions(data.classes, labels)
     predicted, confidence, wrong = predictions.predicted, predictions.confidence, predictions.wrong

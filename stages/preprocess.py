@@ -1,7 +1,7 @@
 """Preprocess: scale the pixels to 0..1, flatten the images, and hold some out for validation.
 
 Reads data/raw/; writes data/processed/{train,validation,test}_{images,labels}.npy and reports/data.json.
-Works a piece at a time, so that its memory does not grow with the number of images.
+Works in chunks, so that its memory does not grow with the number of images.
 """
 
 import math
@@ -11,12 +11,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from stages.lib.catalogue import DownloadParams, find_dataset
-from stages.lib.errors import UserError, run_stage
-from stages.lib.files import write_json
-from stages.lib.params import Params, read_params
-from stages.lib.paths import DATA
-from stages.lib.split import PublishedHalf, Split
+from mnist.core.errors import UserError, run_stage
+from mnist.core.files import write_json
+from mnist.core.params import Params, read_params
+from mnist.core.paths import DATA_SUMMARY
+from mnist.dataset.catalogue import DownloadParams, find_dataset
+from mnist.dataset.split import RawSplit, SplitWriter
 
 
 class PreprocessParams(Params):
@@ -28,13 +28,13 @@ class PreprocessParams(Params):
 
 
 def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
-    """Choose the images to validate on, each with the same chance.
+    """Choose the validation images at random.
 
     Returns:
         bool (count,), True for `validation_size` of them; the same for the same seed.
 
     Raises:
-        UserError: nothing would be left to train on.
+        UserError: no image would be left for training.
     """
     if validation_size >= count:
         raise UserError(
@@ -46,25 +46,21 @@ def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
     return held_out
 
 
-def fill(splits: dict[str, Split], train: PublishedHalf, test: PublishedHalf, held_out: np.ndarray) -> None:
-    """Write the images and labels of all splits, each in its published order.
+def write_splits(writers: dict[str, SplitWriter], train: RawSplit, test: RawSplit, held_out: np.ndarray) -> None:
+    """Write the images and labels of train, validation and test, each in its published order.
 
-    Args:
-        splits: train, validation and test, just opened.
-        train: the published training images.
-        test: the published test images.
-        held_out: bool (training images,), True for those to validate on; with none, the test images are.
+    `held_out` is bool (training images,), True for those to validate on; if none is, the test images are.
     """
     start = 0
-    for images, labels in train.pieces():
+    for images, labels in train.chunks():
         out = held_out[start : start + len(labels)]
-        splits["train"].add(images[~out], labels[~out])
-        splits["validation"].add(images[out], labels[out])
+        writers["train"].append(images[~out], labels[~out])
+        writers["validation"].append(images[out], labels[out])
         start += len(labels)
-    for images, labels in test.pieces():
-        splits["test"].add(images, labels)
+    for images, labels in test.chunks():
+        writers["test"].append(images, labels)
         if not held_out.any():
-            splits["validation"].add(images, labels)
+            writers["validation"].append(images, labels)
 
 
 def main() -> None:
@@ -73,12 +69,12 @@ def main() -> None:
     dataset_name = read_params(DownloadParams).dataset
     dataset = find_dataset(dataset_name)
     with ExitStack() as files:
-        train = PublishedHalf("train", dataset, files)
-        test = PublishedHalf("t10k", dataset, files)
-        if train.shape[1:] != test.shape[1:]:
+        train, test = (RawSplit(name, dataset, files) for name in ("train", "t10k"))
+        image_shape = train.shape[1:]
+        if image_shape != test.shape[1:]:
             raise UserError(
-                f"data/raw: the training images are {train.shape[1:]} pixels, the test images {test.shape[1:]}; "
-                "the files of a data set should have images of one size"
+                f"data/raw: the training images have {image_shape} pixels, the test images {test.shape[1:]}; "
+                "all images of a data set should have one size"
             )
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
         sizes = {
@@ -86,22 +82,24 @@ def main() -> None:
             "validation": params.validation_size or test.shape[0],
             "test": test.shape[0],
         }
-        pixels, classes = math.prod(train.shape[1:]), len(dataset.classes)
-        splits = {name: Split(name, size, pixels, classes, files) for name, size in sizes.items()}
-        fill(splits, train, test, held_out)
+        writers = {
+            name: SplitWriter(name, size, math.prod(image_shape), len(dataset.classes), files)
+            for name, size in sizes.items()
+        }
+        write_splits(writers, train, test, held_out)
     summary = {
         "dataset": dataset_name,
         "title": dataset.title,
-        "image_shape": list(train.shape[1:]),
-        "box": min(dataset.box or max(train.shape[1:]), *train.shape[1:]),
+        "image_shape": list(image_shape),
+        "box": min(dataset.box or max(image_shape), *image_shape),
         "validated_on": "held-out training images" if params.validation_size else "test images",
-        "splits": {name: split.statistics() for name, split in splits.items()},
+        "splits": {name: writer.statistics() for name, writer in writers.items()},
         "class_counts": [
-            {"class": name, **{split: int(splits[split].class_counts[index]) for split in splits}}
+            {"class": name, **{split: int(writer.class_counts[index]) for split, writer in writers.items()}}
             for index, name in enumerate(dataset.classes)
         ],
     }
-    write_json(DATA, summary)
+    write_json(DATA_SUMMARY, summary)
     print(f"preprocess: {', '.join(f'{size:,} {name}' for name, size in sizes.items())} images")
     if params.validation_size == 0:
         print("preprocess: validation_size is 0: validating on the test images, so val_ figures are not held out")

@@ -15,22 +15,22 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.lib.calibration import reliability
-from stages.lib.charts import line_chart
-from stages.lib.data import Data, read_data
-from stages.lib.errors import run_stage
-from stages.lib.files import read_json, write_text
-from stages.lib.params import read_sections
-from stages.lib.paths import CARD, DATA, HISTORY, METRICS, MODEL, PAGE, PREDICTIONS, relative
-from stages.lib.render import render
-from stages.lib.results import Predictions, read_history, read_predictions
-from stages.lib.weights import DenseLayer, read_weights
+from mnist.core.data import DataSummary, read_data_summary
+from mnist.core.errors import run_stage
+from mnist.core.files import read_json, write_text
+from mnist.core.params import read_sections
+from mnist.core.paths import DATA_SUMMARY, HISTORY, METRICS, MODEL, MODEL_CARD, PAGE, PREDICTIONS, relative
+from mnist.metrics.calibration import reliability
+from mnist.metrics.predictions import Predictions, read_history, read_predictions
+from mnist.model.weights import DenseLayer, read_weights
+from mnist.report.charts import line_chart
+from mnist.report.render import render
 
 PAD_LIMIT = 8_000_000  # bytes of weights that the page may hold: a page of more is slow to open on a phone
 PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "numpy", "pandas", "scikit-learn", "dvc")
 
 
-def embedded_network(layers: list[DenseLayer], data: Data, limit: int = PAD_LIMIT) -> dict[str, Any] | None:
+def embedded_network(layers: list[DenseLayer], data: DataSummary, limit: int = PAD_LIMIT) -> dict[str, Any] | None:
     """What the page's pad needs of a network: its layers, and its weights as base64 of little-endian numbers.
 
     They are float32 or, where these exceed the limit in bytes, float16; None if those do, too.
@@ -80,9 +80,9 @@ def installed_versions() -> dict[str, str]:
 
 def main() -> None:
     """Run the stage."""
-    data = read_data()
-    content, metrics, history = read_json(DATA), read_json(METRICS), read_history()
-    images, labels = data.split("test")
+    data = read_data_summary()
+    content, metrics, history = read_json(DATA_SUMMARY), read_json(METRICS), read_history()
+    images, labels = data.load_split("test")
     predictions = read_predictions(data.classes, labels)
     layers = read_weights(MODEL)
     confusion = predictions.confusion(len(data.classes))
@@ -115,10 +115,10 @@ def main() -> None:
         "versions": installed_versions(),
         "hashes": {
             relative(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-            for path in (MODEL, METRICS, HISTORY, PREDICTIONS, DATA)
+            for path in (MODEL, METRICS, HISTORY, PREDICTIONS, DATA_SUMMARY)
         },
     }
-    for template, path in (("report.html", PAGE), ("model-card.md", CARD)):
+    for template, path in (("report.html", PAGE), ("model-card.md", MODEL_CARD)):
         write_text(path, render(template, context))
     print(f"report: {relative(PAGE)}, {PAGE.stat().st_size / 1e6:.1f} MB")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.lib.digits import digits_files
+from mnist.dataset.digits import digits_files
 from tools.checkout import ROOT, clone_to, environment
 
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order in which they run

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from stages.lib.calibration import reliability
-from stages.lib.figures import draw_augmentation, draw_calibration, draw_recall, save_figure
+from mnist.figures import draw_augmentation, draw_calibration, draw_recall, save_figure
+from mnist.metrics.calibration import reliability
 
 RNG = np.random.default_rng(5)
 CONFIDENCE = RNG.uniform(0.3, 1, 400).round(6)

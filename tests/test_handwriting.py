@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from stages.lib.idx import IdxFile
-from tools.handwriting import find_ink, fit_ink
+from mnist.dataset.idx import IdxFile
+from mnist.handwriting import find_ink, fit_ink
 
 RNG = np.random.default_rng(3)
 
@@ -135,6 +135,6 @@ def test_nothing_is_cut_off_however_the_mass_lies():
 @pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs DATASET_MIRROR to lead to MNIST")
 def test_mnists_own_images_stay_as_they_are():
     with IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", dimensions=3) as file:
-        images = next(file.pieces(1000))
+        images = next(file.chunks(1000))
     changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]
     assert np.mean(np.array(changes) <= 3) > 0.95  # of 255: the strongest ink becomes 255

@@ -48,7 +48,7 @@ def test_the_probabilities_are_kerass_for_what_show_shows(reproduced: Checkout, 
     np.save(tmp_path / "shown.npy", np.stack(shown))
     keras = reproduced.run(
         "-c",
-        "import sys, numpy as np; from stages.lib.backend import keras; "
+        "import sys, numpy as np; from mnist.model.backend import keras; "
         "network = keras.saving.load_model('models/model.keras'); "
         "print(network.predict(np.load(sys.argv[1]), verbose=0).tolist())",
         str(tmp_path / "shown.npy"),

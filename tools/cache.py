@@ -7,8 +7,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from stages.lib.files import new_file
-from stages.lib.params import read_mapping
+from mnist.core.files import atomic_write
+from mnist.core.params import read_yaml
 from tools.checkout import ROOT, environment, git
 
 LOCK = ROOT / "dvc.lock"
@@ -20,7 +20,7 @@ def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
     Raises:
         UserError: it cannot be read.
     """
-    stages = read_mapping(lock).get("stages", {})
+    stages = read_yaml(lock).get("stages", {})
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
 
 
@@ -52,7 +52,7 @@ def restore_missing() -> None:
     for path, md5 in missing.items():
         # Of what is in git (`cache: false`), too, DVC has a copy, which it does not bring back.
         if (cached := _cached(md5)).is_file():
-            with new_file(ROOT / path) as partial:
+            with atomic_write(ROOT / path) as partial:
                 shutil.copyfile(cached, partial)
         elif not git("diff", "--name-only", "HEAD", "--", "dvc.lock"):
             git("restore", path)

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from stages.lib.params import read_mapping
+from mnist.core.params import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,7 +61,7 @@ def data_source() -> dict[str, str]:
 def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Change values in a clone's params.yaml."""
     path = folder / "params.yaml"
-    content = read_mapping(path)
+    content = read_yaml(path)
     for section, values in changes.items():
         content[section].update(values)
     path.write_text(yaml.safe_dump(content), encoding="utf-8")

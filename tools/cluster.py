@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stages.lib.errors import UserError, run_stage
+from mnist.core.errors import UserError, run_stage
 from tools.checkout import ROOT, clone_to, data_source, environment, run_dvc, set_params
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from stages.lib.errors import UserError
-from stages.lib.params import SHORT, Yaml12Loader, read_mapping
-from stages.lib.paths import CHECKPOINTS, PARAMS, RAW, relative
+from mnist.core.errors import UserError
+from mnist.core.params import SHORT_REPR, Yaml12Loader, read_yaml
+from mnist.core.paths import CHECKPOINTS, PARAMS, RAW, relative
 from tools.checkout import ROOT, git, run_dvc
 
 RECIPES = ROOT / "recipes"
@@ -61,7 +61,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     if name not in recipes():
         raise UserError(f"there is no recipe '{name}'; there are\n{list_of_recipes()}")
     path = RECIPES / f"{name}.yaml"
-    changes = flatten(read_mapping(path))
+    changes = flatten(read_yaml(path))
     for key, value in changes.items():
         check_value(path, key, value)
     return changes
@@ -78,7 +78,7 @@ def flatten(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def current_params() -> dict[str, Any]:
     """What params.yaml in the working tree says, by dotted name."""
-    return flatten(read_mapping(PARAMS))
+    return flatten(read_yaml(PARAMS))
 
 
 def check_value(path: Path, key: str, value: Any) -> None:
@@ -100,7 +100,7 @@ def check_value(path: Path, key: str, value: Any) -> None:
         hint = f"did you mean '{near[0]}'?" if near else f"params.yaml has {', '.join(known)}"
         raise UserError(f"{relative(path)}: unknown key '{key}'; {hint}")
     if known[key] is not None and _kind(value) != _kind(known[key]):
-        raise UserError(f"{relative(path)}: {key} is {SHORT.repr(value)}, but should be {_kind(known[key])}")
+        raise UserError(f"{relative(path)}: {key} is {SHORT_REPR.repr(value)}, but should be {_kind(known[key])}")
 
 
 def _kind(value: Any) -> str:

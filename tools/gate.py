@@ -13,11 +13,11 @@ import numpy as np
 from pydantic import Field
 from scipy.special import bdtrc
 
-from stages.lib.errors import UserError
-from stages.lib.files import missing
-from stages.lib.interval import wilson_interval
-from stages.lib.params import Params, read_params
-from stages.lib.paths import PREDICTIONS, relative
+from mnist.core.errors import UserError
+from mnist.core.files import missing_file
+from mnist.core.params import Params, read_params
+from mnist.core.paths import PREDICTIONS, relative
+from mnist.metrics.interval import wilson_interval
 from tools.checkout import git
 
 NAME = relative(PREDICTIONS)
@@ -87,7 +87,7 @@ def judge(revision: str) -> bool:
     """
     params = read_params(GateParams)
     if not PREDICTIONS.exists():
-        raise missing(PREDICTIONS)
+        raise missing_file(PREDICTIONS)
     actual, predicted = parse(PREDICTIONS.read_text(encoding="utf-8", errors="replace"), "here")
     commit = commit_of(revision)
     content = git("show", f"{commit}:./{NAME}")

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from stages.lib.errors import UserError
-from stages.lib.params import read_mapping
+from mnist.core.errors import UserError
+from mnist.core.params import read_yaml
 from tools.checkout import ROOT, git
 from tools.experiment import current_params, flatten
 
@@ -55,7 +55,7 @@ def differences() -> list[str]:
     Raises:
         UserError: dvc.yaml, dvc.lock or params.yaml cannot be read.
     """
-    stages, lock = (read_mapping(ROOT / name).get("stages", {}) for name in ("dvc.yaml", "dvc.lock"))
+    stages, lock = (read_yaml(ROOT / name).get("stages", {}) for name in ("dvc.yaml", "dvc.lock"))
     params = current_params()
     in_git = set((git("ls-files") or "").splitlines())
     cached = names([out for stage in stages.values() for out in stage.get("outs", [])])

@@ -11,7 +11,7 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from stages.lib.errors import UserError, run_stage
+from mnist.core.errors import UserError, run_stage
 from tools.checkout import ROOT, run_dvc
 
 

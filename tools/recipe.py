@@ -6,7 +6,7 @@ import sys
 
 import yaml
 
-from stages.lib.errors import run_stage
+from mnist.core.errors import run_stage
 from tools.checkout import result
 from tools.experiment import Experiment, find, list_of_recipes, read_recipe, run, say_uncommitted
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from stages.lib.errors import run_stage
+from mnist.core.errors import run_stage
 from tools.cache import LOCK, discard_damaged, restore_missing
 from tools.checkout import ROOT, run_dvc, summary
 
@@ -12,10 +12,10 @@ def unreachable() -> str | None:
     import tempfile
     from pathlib import Path
 
-    from stages.lib.catalogue import DownloadParams, find_dataset
-    from stages.lib.errors import UserError
-    from stages.lib.fetch import fetch, sources_of
-    from stages.lib.params import read_params
+    from mnist.core.errors import UserError
+    from mnist.core.params import read_params
+    from mnist.dataset.catalogue import DownloadParams, find_dataset
+    from mnist.dataset.fetch import fetch, list_sources
 
     try:
         dataset = find_dataset(read_params(DownloadParams).dataset)
@@ -24,7 +24,7 @@ def unreachable() -> str | None:
     name, published = min(dataset.files.items(), key=lambda item: item[1].size)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            fetch(name, published, sources_of(dataset.mirrors), Path(folder, name), stall=5, retry_after=())
+            fetch(name, published, list_sources(dataset.mirrors), Path(folder, name), timeout=5, retry_after=())
         except UserError:
             return dataset.title
     return None

@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.errors import UserError, run_stage
-from stages.lib.params import read_mapping
-from stages.lib.paths import relative
+from mnist.core.errors import UserError, run_stage
+from mnist.core.params import read_yaml
+from mnist.core.paths import relative
 from tools.checkout import ROOT
 from tools.experiment import (
     Experiment,
@@ -81,7 +81,7 @@ def read_sweep(path: Path) -> Sweep:
     Raises:
         UserError: it is not as it should be, or would choose by the test images.
     """
-    content = read_mapping(path)
+    content = read_yaml(path)
     where = relative(path)
     for key in content:
         if key not in ("recipe", "grid"):

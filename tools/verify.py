@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from stages.lib.errors import UserError
+from mnist.core.errors import UserError
 from tools.cache import outputs_of
 from tools.checkout import ROOT, clone_to, data_source, run_dvc
 from tools.cluster import workers

@@ -53,7 +53,7 @@ def fit(
     validate: bool,
     compile_with: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Train as the tutorial does, with TensorFlow as it comes: none of the settings in stages.lib.backend.
+    """Train as the tutorial does, with TensorFlow as it comes: none of the settings in mnist.model.backend.
 
     Args:
         checkout: a checkout whose data/raw holds MNIST.
@@ -101,11 +101,11 @@ def loop(
 
     The checkout's data/processed must hold all training images in train, and the test images in validation.
     """
-    from stages.lib.backend import ComputeParams, keras, use_threads
-    from stages.lib.files import read_array
-    from stages.lib.network import Predictor, build_network
-    from stages.lib.params import read_params
-    from stages.lib.training import learning_rates, train_epochs
+    from mnist.core.files import read_array
+    from mnist.core.params import read_params
+    from mnist.model.backend import ComputeParams, keras, use_threads
+    from mnist.model.network import Predictor, build_network
+    from mnist.training.loop import learning_rates, train_epochs
 
     use_threads(read_params(ComputeParams).threads)
     processed = Path(checkout, "data/processed")
@@ -188,7 +188,7 @@ def tile(*, raw: str, checkout: str, images: int) -> dict[str, Any]:
                 file.write(values[: images - start].tobytes())
     files = {path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in target.iterdir()}
     entry = {"title": f"MNIST, {images:,} images", "mirrors": [], "files": files, "classes": list("0123456789")}
-    with Path(checkout, "stages/lib/datasets.yaml").open("a", encoding="utf-8") as catalogue:
+    with Path(checkout, "mnist/dataset/datasets.yaml").open("a", encoding="utf-8") as catalogue:
         catalogue.write("\n" + yaml.safe_dump({"tiled": entry}))
     return {}
 

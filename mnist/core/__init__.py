@@ -1,0 +1,1 @@
+"""Shared by every stage: parameters, paths, files, errors, and the preprocessed data."""

@@ -1,0 +1,63 @@
+"""The preprocessed data, as the later stages read it."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mnist.core.errors import UserError
+from mnist.core.files import read_array, read_json
+from mnist.core.paths import DATA_SUMMARY, images_path, labels_path, relative
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The description of the data in reports/data.json; `load_split` gives the arrays."""
+
+    dataset: str
+    title: str
+    classes: list[str]
+    image_shape: tuple[int, int]
+    box: int
+    validated_on: str
+    sizes: dict[str, int]
+
+    @property
+    def pixels(self) -> int:
+        """Length of a flattened image: height times width."""
+        return math.prod(self.image_shape)
+
+    def load_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Map a split (train, validation or test) into memory.
+
+        Returns:
+            Images, float32 (n, pixels), 0 to 1, and labels, uint8 (n,).
+
+        Raises:
+            UserError: a file is missing, corrupt, or of another data set.
+        """
+        size = self.sizes[name]
+        images = read_array(images_path(name), np.float32, (size, self.pixels))
+        return images, read_array(labels_path(name), np.uint8, (size,))
+
+
+def read_data_summary() -> DataSummary:
+    """Read reports/data.json, which the preprocess stage writes.
+
+    Raises:
+        UserError: the file is missing, or lacks a key that the stage writes.
+    """
+    content = read_json(DATA_SUMMARY)
+    try:
+        height, width = content["image_shape"]
+        return DataSummary(
+            dataset=content["dataset"],
+            title=content["title"],
+            classes=[row["class"] for row in content["class_counts"]],
+            image_shape=(height, width),
+            box=content["box"],
+            validated_on=content["validated_on"],
+            sizes={name: split["n"] for name, split in content["splits"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{relative(DATA_SUMMARY)} lacks what preprocess writes ({error!r}); run `dvc repro`") from None

@@ -1,0 +1,35 @@
+"""How a stage ends: a user error or Ctrl-C as one message, without a traceback."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+
+class UserError(Exception):
+    """An error that the user can fix; its text names what is wrong, where, and what to do."""
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's `main`; print an expected failure as one message, and exit with status 1."""
+    spec = sys.modules[main.__module__].__spec__
+    name = spec.name.rpartition(".")[2] if spec else main.__module__
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"{name}: {error}")
+    except OSError as error:
+        # The system's own words name the failure (no space, no permission) and the file.
+        sys.exit(f"{name}: {error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+
+
+def _report_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print Ctrl-C as one message, and any other uncaught exception as Python does."""
+    if issubclass(kind, KeyboardInterrupt):
+        print(f"{Path(sys.argv[0]).stem}: interrupted; no half-written file was kept", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+# Set at import, not in run_stage: importing TensorFlow takes seconds, and Ctrl-C may come in them.
+sys.excepthook = _report_interrupt

@@ -1,0 +1,129 @@
+"""Reading params.yaml: each section as a typed class, with errors that name the key, the value and the remedy."""
+
+import difflib
+import reprlib
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
+from ruamel.yaml.nodes import MappingNode, ScalarNode
+
+from mnist.core.errors import UserError
+from mnist.core.paths import PARAMS, relative
+
+SECTIONS = ("download", "preprocess", "train", "augmentation", "plot", "gate", "compute")
+MAX_YAML_BYTES = 100_000  # a parser can take seconds for a file ten times as large
+SHORT_REPR = reprlib.Repr()
+SHORT_REPR.maxlevel = 1  # an invalid value may be of any type and size
+
+
+class Params(BaseModel):
+    """A section of params.yaml; a subclass gives each key its type and range."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    section: ClassVar[str]
+
+
+Section = TypeVar("Section", bound=Params)
+
+
+class _Constructor(SafeConstructor):
+    """ruamel.yaml's constructor without two constructs that exhaust memory or cannot be printed."""
+
+    def flatten_mapping(self, node: MappingNode) -> Any:
+        """Refuse merge keys: ten nested lines of them fill the memory."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise ConstructorError(None, None, "merge keys (<<) are not allowed", key.start_mark)
+        return super().flatten_mapping(node)
+
+    def construct_yaml_int(self, node: ScalarNode) -> int:
+        """Refuse an integer that Python cannot print: above 4,300 digits."""
+        value = super().construct_yaml_int(node)
+        str(value)
+        return value
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
+
+
+def read_params(section: type[Section]) -> Section:
+    """Read and check one section of params.yaml.
+
+    Raises:
+        UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
+            out of range.
+    """
+    name = relative(PARAMS)
+    content = read_sections()
+    if section.section not in content:
+        raise UserError(
+            f"{name}: section '{section.section}' is missing; its keys are {', '.join(section.model_fields)}"
+        )
+    try:
+        return section.model_validate(content[section.section])
+    except ValidationError as error:
+        problems = [_explain(section, problem) for problem in error.errors()[:20]]
+        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+
+
+def read_sections(*names: str) -> dict[str, Any]:
+    """Read sections of params.yaml without checking their values; all sections if none is named.
+
+    Raises:
+        UserError: the file cannot be read; a section is unknown or missing.
+    """
+    name = relative(PARAMS)
+    content = read_yaml(PARAMS)
+    for key in content:
+        if key not in SECTIONS:
+            raise UserError(f"{name}: unknown section {_hint(key, SECTIONS)}")
+    for key in names:
+        if key not in content:
+            raise UserError(f"{name}: section '{key}' is missing; restore it with `git checkout {name}`")
+    return {key: content[key] for key in names} if names else content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping, exactly as DVC reads it: YAML 1.2, by ruamel.yaml.
+
+    Raises:
+        UserError: the file is missing, too large, not valid YAML, or not a mapping.
+    """
+    name = relative(path)
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_YAML_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{name} is missing; if it is in git, restore it with `git checkout {name}`") from None
+    if len(text) > MAX_YAML_BYTES:
+        raise UserError(f"{name} has more than {MAX_YAML_BYTES:,} bytes; shorten it")
+    parser = YAML(typ="safe")
+    parser.Constructor = _Constructor
+    try:
+        content = parser.load(text.decode("utf-8"))
+    except Exception as error:  # for a value that does not fit its tag, almost any type: KeyError, IndexError
+        raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())[:500]}") from None
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{name} should contain `key: value` lines")
+    return content
+
+
+def _explain(section: type[Params], problem: Any) -> str:
+    """Describe one of pydantic's errors in one line."""
+    key = ".".join(map(str, (section.section, *problem["loc"])))[:100]
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key}: {_hint(problem['loc'][-1], tuple(section.model_fields))}"
+    if problem["type"] == "missing":
+        return f"{key} is missing"
+    allowed = problem["msg"].removeprefix("Input ").removeprefix("String ")
+    return f"{key} is {SHORT_REPR.repr(problem['input'])}, but {allowed}"
+
+
+def _hint(key: object, known: tuple[str, ...]) -> str:
+    """Quote an unknown key, and suggest the nearest known one."""
+    near = difflib.get_close_matches(str(key), known, n=1)
+    shown = SHORT_REPR.repr(str(key))
+    return f"{shown}; did you mean '{near[0]}'?" if near else f"{shown}; known are {', '.join(known)}"

@@ -1,0 +1,140 @@
+"""Downloading published files: mirrors in order, retries, and only files of the published size and SHA-256 accepted."""
+
+import hashlib
+import io
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import fsspec
+from tqdm import tqdm
+
+from mnist.core.errors import UserError
+from mnist.dataset.catalogue import PublishedFile
+
+SKLEARN_DIGITS = "scikit-learn://digits/"  # the data set within scikit-learn's own package
+CHUNK_BYTES = 1 << 18
+TIMEOUT_SECONDS = 30.0
+RETRY_AFTER = (1.0, 3.0)  # seconds
+
+
+class SourceError(Exception):
+    """A source did not deliver the file; `retryable` if another try may succeed."""
+
+    def __init__(self, reason: str, *, retryable: bool) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
+
+
+def list_sources(mirrors: Sequence[str]) -> list[str]:
+    """The base addresses to try, in order: the environment variable DATASET_MIRROR if set, then the mirrors."""
+    own = os.environ.get("DATASET_MIRROR")
+    return [own, *mirrors] if own else list(mirrors)
+
+
+def fetch(
+    name: str,
+    published: PublishedFile,
+    sources: Sequence[str],
+    target: Path,
+    *,
+    timeout: float = TIMEOUT_SECONDS,
+    retry_after: Sequence[float] = RETRY_AFTER,
+) -> str:
+    """Download one file from the first source that has it with the published bytes.
+
+    Args:
+        name: the file's name, appended to a source's base address.
+        published: its size and SHA-256.
+        sources: base addresses, tried in order: folders, or addresses that fsspec opens.
+        target: path to write to; its content is valid only after a successful return.
+        timeout: seconds without a byte after which a source is given up.
+        retry_after: seconds to wait before each retry of a source.
+
+    Returns:
+        The source that delivered the file.
+
+    Raises:
+        UserError: no source has it; the text lists each source with its reason.
+        OSError: the target cannot be written.
+    """
+    reasons = []
+    for source in sources:
+        for wait in (*retry_after, None):
+            try:
+                bar = tqdm(total=published.size, desc=name, unit="B", unit_scale=True, leave=False, disable=None)
+                with target.open("wb") as out, bar:
+                    for chunk in _read(f"{source.rstrip('/')}/{name}", published, timeout):
+                        out.write(chunk)
+                        bar.update(len(chunk))
+                return source
+            except SourceError as error:
+                reason = str(error)
+                if wait is None or not error.retryable:
+                    break
+                time.sleep(wait)
+        reasons.append(f"  {source}: {reason}")
+    listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
+    raise UserError(
+        f"no source has {name} as published:\n{listed}\n"
+        "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
+    )
+
+
+def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[bytes]:
+    """Yield a file's bytes from one address; raise SourceError if it is unavailable or differs from the published."""
+    digest = hashlib.sha256()
+    size = 0
+    try:
+        with _open(address, published.size, timeout) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                size += len(chunk)
+                if size > published.size:
+                    raise SourceError(f"more than the {published.size} bytes published", retryable=False)
+                digest.update(chunk)
+                yield chunk
+    except SourceError:
+        raise
+    except Exception as error:  # which types fsspec's many file systems raise is not documented
+        raise _source_error(error, timeout) from None
+    if size < published.size:
+        raise SourceError(f"ended after {size} of {published.size} bytes", retryable=True)
+    if digest.hexdigest() != published.sha256:
+        raise SourceError(f"wrong content: SHA-256 {digest.hexdigest()}, expected {published.sha256}", retryable=False)
+
+
+def _source_error(error: Exception, timeout: float) -> SourceError:
+    """The reason why an address could not be read, and whether a retry may help."""
+    match error:
+        case FileNotFoundError():
+            return SourceError("not found", retryable=False)
+        case TimeoutError():
+            return SourceError(f"no answer within {timeout:g} s", retryable=True)
+        case aiohttp.ClientResponseError(status=status, message=message):
+            return SourceError(f"HTTP status {status} {message}", retryable=status >= 500 or status in (408, 429))
+        case aiohttp.InvalidURL(url=url):
+            return SourceError(f"redirects to an address that is not http: {url}", retryable=False)
+    retryable = isinstance(error, (aiohttp.ClientError, OSError))
+    retryable &= not isinstance(error, (IsADirectoryError, PermissionError))
+    return SourceError(str(error) or type(error).__name__, retryable=retryable)
+
+
+def _open(address: str, size: int, timeout: float):  # noqa: ANN202, fsspec has no type for its files
+    """Open an address as a stream."""
+    if address.startswith(SKLEARN_DIGITS):
+        from mnist.dataset.digits import digits_files  # here, because importing scikit-learn takes a second
+
+        return io.BytesIO(digits_files()[address.removeprefix(SKLEARN_DIGITS)])
+    if not address.startswith(("http://", "https://")):
+        return fsspec.open(address, "rb")
+    session = {
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+        "trust_env": True,  # a company's proxy
+        # Some servers label a .gz file as compressed content; it must not be decompressed in transit.
+        "auto_decompress": False,
+        "headers": {"Accept-Encoding": "identity"},
+    }
+    # With the size given and no blocks, fsspec streams one GET, without asking for the size first.
+    return fsspec.filesystem("http", client_kwargs=session).open(address, block_size=0, size=size)

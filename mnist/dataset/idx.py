@@ -1,0 +1,101 @@
+"""Reading gzipped IDX files (LeCun 1998), checked, and in chunks.
+
+The format: two zero bytes, a type (0x08: unsigned bytes), the number of dimensions, a big-endian 32-bit size for each
+dimension, then the values, row by row.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from mnist.core.errors import UserError
+from mnist.core.files import missing_file
+from mnist.core.paths import relative
+
+UNSIGNED_BYTE = 0x08
+MAX_ITEM_BYTES = 1 << 20  # an image of 1024 by 1024: limits the memory that a false header can make a reader take
+READ_BYTES = 1 << 20
+
+
+class IdxFile:
+    """An open IDX file of unsigned bytes, of the `shape` that its header declares.
+
+    At most the declared bytes are read, plus one to check that no more follow.
+    """
+
+    def __init__(self, path: Path, dimensions: int) -> None:
+        """Open the file and check its header.
+
+        Args:
+            path: a gzipped IDX file.
+            dimensions: expected number: 3 for images (n, height, width), 1 for labels (n,).
+
+        Raises:
+            UserError: the file is missing, is not gzip, or has another header.
+        """
+        self.path = path
+        try:
+            self._file = gzip.open(path)  # noqa: SIM115, closed in __exit__
+        except FileNotFoundError:
+            raise missing_file(path) from None
+        try:
+            magic = self._read(4)
+            expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+            if magic != expected:
+                raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
+            self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
+            if 0 in self.shape:
+                raise self._error(f"its header declares an empty array: {' x '.join(map(str, self.shape))}")
+            if math.prod(self.shape[1:]) > MAX_ITEM_BYTES:
+                raise self._error(f"its header declares items of {' x '.join(map(str, self.shape[1:]))} bytes")
+        except UserError:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> "IdxFile":
+        """Return the file."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def chunks(self, rows: int) -> Iterator[np.ndarray]:
+        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]).
+
+        Raises:
+            UserError: the file has fewer bytes than its header declares, or more, or is corrupt.
+        """
+        count, *rest = self.shape
+        for start in range(0, count, rows):
+            size = min(rows, count - start)
+            yield np.frombuffer(self._read(size * math.prod(rest)), np.uint8).reshape(size, *rest)
+        if self._read_some(1):
+            raise self._error(f"bytes follow the {' x '.join(map(str, self.shape))} values that its header declares")
+
+    def _read(self, size: int) -> bytearray:
+        """Read exactly `size` bytes."""
+        content = bytearray()
+        # In steps, because the memory of one large read is taken before the file is known to have the bytes.
+        while len(content) < size and (step := self._read_some(min(size - len(content), READ_BYTES))):
+            content += step
+        if len(content) < size:
+            raise self._error("it ends before all the values that its header declares")
+        return content
+
+    def _read_some(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise self._error(f"it is corrupt ({error})") from None
+
+    def _error(self, what: str) -> UserError:
+        return UserError(f"{relative(self.path)} is not as published: {what}; delete it and run `dvc repro`")

@@ -1,0 +1,92 @@
+"""Reading the training or test files of a data set, and writing a split, in chunks of bounded memory."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mnist.core.errors import UserError
+from mnist.core.files import atomic_write
+from mnist.core.paths import RAW, images_path, labels_path, relative
+from mnist.dataset.catalogue import Dataset
+from mnist.dataset.idx import IdxFile
+
+CHUNK_BYTES = 1 << 20  # of raw images
+
+
+def rows_per_chunk(pixels: int) -> int:
+    """The number of images of this many pixels in a chunk."""
+    return max(1, CHUNK_BYTES // pixels)
+
+
+class RawSplit:
+    """The images and labels of one raw split (train or t10k), opened together and checked."""
+
+    def __init__(self, name: str, dataset: Dataset, files: ExitStack) -> None:
+        """Open both files; they must be those of the data set, and of equal length."""
+        paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+        self._images = files.enter_context(IdxFile(paths[0], dimensions=3))
+        self._labels = files.enter_context(IdxFile(paths[1], dimensions=1))
+        for path in paths:
+            if not dataset.files[path.name].matches(path):
+                raise UserError(
+                    f"{relative(path)} is not that of {dataset.title}; run `dvc repro` to download it again"
+                )
+        self.shape = self._images.shape
+        if self._labels.shape != self.shape[:1]:
+            raise UserError(
+                f"{relative(paths[0])} has {self.shape[0]} images, but {paths[1].name} {self._labels.shape[0]} labels"
+            )
+        self._classes = len(dataset.classes)
+
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield images, uint8 (n, height * width), and labels, uint8 (n,), in chunks."""
+        rows = rows_per_chunk(math.prod(self.shape[1:]))
+        for images, labels in zip(self._images.chunks(rows), self._labels.chunks(rows), strict=True):
+            if labels.max() >= self._classes:
+                raise UserError(
+                    f"{relative(self._labels.path)} has label {labels.max()}, expected 0 to {self._classes - 1}"
+                )
+            yield images.reshape(len(images), -1), labels
+
+
+class SplitWriter:
+    """Writes the two arrays of one split, and gathers its statistics."""
+
+    def __init__(self, name: str, count: int, pixels: int, classes: int, files: ExitStack) -> None:
+        """Open `{name}_images.npy` for float32 (count, pixels) and `{name}_labels.npy` for uint8 (count,)."""
+        # Regular writes, not a writable memory map: on a full disk a write raises, a map kills the process.
+        self._images = files.enter_context(files.enter_context(atomic_write(images_path(name))).open("wb"))
+        self._labels = files.enter_context(files.enter_context(atomic_write(labels_path(name))).open("wb"))
+        _write_header(self._images, "<f4", (count, pixels))
+        _write_header(self._labels, "|u1", (count,))
+        # One buffer for all chunks: allocating one per chunk takes longer than the division.
+        self._scaled = np.empty((rows_per_chunk(pixels), pixels), np.float32)
+        self.class_counts = np.zeros(classes, np.int64)
+        self._pixel_counts = np.zeros(256, np.int64)
+
+    def append(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """Append a chunk: images, uint8 (n, height * width), and labels, uint8 (n,)."""
+        self._images.write(np.divide(images, np.float32(255), out=self._scaled[: len(images)]).data)
+        self._labels.write(labels.data)
+        self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
+        self._pixel_counts += np.bincount(images.ravel(), minlength=256)
+
+    def statistics(self) -> dict[str, Any]:
+        """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""
+        counts = [int(count) for count in self._pixel_counts]
+        total = sum(counts)
+        first = sum(value * count for value, count in enumerate(counts))
+        second = sum(value * value * count for value, count in enumerate(counts))
+        return {
+            "n": int(self.class_counts.sum()),
+            "pixel_mean": round(first / total / 255, 6),
+            "pixel_std": round(((second * total - first**2) / total**2) ** 0.5 / 255, 6),
+        }
+
+
+def _write_header(file: BinaryIO, descr: str, shape: tuple[int, ...]) -> None:
+    """Write the header of a .npy file of format 1.0 for an array in C order."""
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})

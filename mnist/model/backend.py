@@ -1,0 +1,58 @@
+"""TensorFlow and Keras, set so that the same program gives the same bits: the only module that imports TensorFlow.
+
+The settings must precede the import of TensorFlow, so import `keras` and `tf` from here. They are part of the result,
+and override the user's environment.
+"""
+
+import os
+import platform
+from typing import Annotated
+
+from pydantic import Field
+
+from mnist.core.params import Params
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; changes no result
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU sums in another order
+
+XLA_FLAGS = {
+    # Otherwise XLA's library of matrix products may choose the order of sums that is fastest on each CPU.
+    "xla_cpu_enable_platform_dependent_math": "false",
+    # Otherwise a CPU with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
+    "xla_cpu_max_isa": "AVX2",
+}
+if platform.machine() == "x86_64":
+    os.environ["XLA_FLAGS"] = " ".join(f"--{name}={value}" for name, value in XLA_FLAGS.items())
+    # Both apply to what TensorFlow computes outside of XLA: otherwise oneDNN takes over single operations, and rounds
+    # them by the CPU's widest instructions.
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
+else:
+    os.environ.pop("XLA_FLAGS", None)  # a user's own; the flags above are for x86-64
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow.compiler.tf2xla.python.xla import optimization_barrier  # noqa: E402
+
+# ~/.keras/keras.json may have other values.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+
+__all__ = ["ComputeParams", "keras", "optimization_barrier", "tf", "use_threads"]
+
+
+class ComputeParams(Params):
+    """The part of the machine that decides the result."""
+
+    section = "compute"
+    threads: Annotated[int, Field(ge=1, le=256)]
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of threads; call it before the first computation.
+
+    Long sums are split among the threads, so another number gives other last bits. With fewer cores than threads the
+    split, and the result, stay the same.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(threads)

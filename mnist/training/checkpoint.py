@@ -1,0 +1,66 @@
+"""The state of a training after each epoch, from which an interrupted training resumes, to the same bits."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist.core.files import atomic_write
+from mnist.core.paths import CHECKPOINTS, relative
+from mnist.model.backend import keras, tf
+
+
+def fingerprint(*parts: Any) -> bytes:
+    """SHA-256 of arrays by their values, and of all else by its representation; 32 bytes."""
+    total = hashlib.sha256()
+    for part in parts:
+        content = np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode()
+        total.update(hashlib.sha256(content).digest())
+    return total.digest()
+
+
+def code_and_versions() -> list[str]:
+    """The source of each loaded module of the project, and the versions of the libraries that compute."""
+    roots = ("__main__", "mnist", "stages")
+    modules = [module for name, module in sys.modules.items() if name.split(".")[0] in roots]
+    files = {Path(name) for name in (getattr(module, "__file__", None) for module in modules) if name}
+    return [tf.__version__, keras.__version__, np.__version__, *(file.read_text() for file in sorted(files))]
+
+
+class Checkpoint:
+    """A file with the variables and the history of an unfinished training, outside of DVC's outputs."""
+
+    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable]) -> None:
+        """Name the file after what decides the training, so that no other training loads it.
+
+        Args:
+            run_fingerprint: a hash of parameters, data, code and versions.
+            variables: all variables that a training step reads and changes.
+        """
+        self.path = CHECKPOINTS / f"{run_fingerprint.hex()[:32]}.npz"
+        self.variables = variables
+
+    def load(self) -> list[list[float]]:
+        """Restore the variables; return the history, a row per epoch, empty without a valid file."""
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                history, *values = (saved[f"arr_{n}"] for n in range(len(self.variables) + 1))
+        except FileNotFoundError:
+            return []
+        except Exception as error:  # corrupt archives have raised seven types; without this file nothing is lost
+            print(f"train: {relative(self.path)} is corrupt ({error!r}); training starts again", file=sys.stderr)
+            return []
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.assign(value)
+        return history.tolist()
+
+    def save(self, history: list[list[float]]) -> None:
+        """Write the current state; it replaces the earlier one."""
+        with atomic_write(self.path) as partial, partial.open("wb") as file:
+            np.savez(file, np.array(history), *(variable.numpy() for variable in self.variables))
+
+    def delete(self) -> None:
+        """Delete the file of a finished training."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,193 @@
+"""Fetching from sources that fail in every way a server can: nothing but the published bytes is ever accepted."""
+
+import gzip
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import fsspec
+import pytest
+
+from mnist.core.errors import UserError
+from mnist.dataset.catalogue import FILES, PublishedFile, find_dataset
+from mnist.dataset.fetch import fetch, list_sources
+
+CONTENT = gzip.compress(bytes(range(256)) * 3000) + bytes(700_000)  # longer than two chunks
+PUBLISHED = PublishedFile(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexdigest())
+WRONG = CONTENT[:-1] + b"\1"
+SIZED = {"Content-Length": str(len(CONTENT))}
+
+ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {  # what is sent: status, body and header
+    "good": (200, CONTENT, SIZED),
+    "unsized": (200, CONTENT, {}),
+    "labelled_gzip": (200, CONTENT, {**SIZED, "Content-Encoding": "gzip"}),
+    "redirects": (302, b"", {"Location": "/good/file.gz"}),
+    "redirects_to_file": (302, b"", {"Location": "file:///etc/passwd"}),
+    "missing": (404, b"no such file", {}),
+    "forbidden": (403, b"not for you", {}),
+    "broken": (500, b"sorry", {}),
+    "cut": (200, CONTENT[: len(CONTENT) // 2], SIZED),
+    "truncated": (200, CONTENT[:-1], {}),
+    "wrong": (200, WRONG, SIZED),
+    "longer": (200, CONTENT + b"\1", {}),
+    "hangs_midway": (200, CONTENT[:1000], SIZED),
+}
+
+BAD = [  # behaviour, its reason, and the requests it gets (None: for the HTTP library to say)
+    ("missing", "not found", 1),
+    ("forbidden", "HTTP status 403", 1),
+    ("broken", "HTTP status 500", 3),
+    ("dropped", "disconnected", None),
+    ("cut", "Not enough data", 3),
+    ("truncated", f"ended after {len(CONTENT) - 1} of {len(CONTENT)} bytes", 3),
+    ("wrong", f"wrong content: SHA-256 {hashlib.sha256(WRONG).hexdigest()}, published {PUBLISHED.sha256}", 1),
+    ("longer", f"more than the {len(CONTENT)} bytes published", 1),
+    ("hangs", "no answer within 0.3 s", 3),
+    ("hangs_midway", "no answer within 0.3 s", 3),
+    ("redirects_to_file", "file:///etc/passwd", None),
+]
+
+
+class Source(BaseHTTPRequestHandler):
+    """A mirror that behaves as the first part of the path says; `twice_...` does so for two requests."""
+
+    requests: ClassVar[Counter[str]] = Counter()
+    over: ClassVar[threading.Event] = threading.Event()
+
+    def do_GET(self) -> None:
+        folder = self.path.split("/")[1]
+        self.requests[folder] += 1
+        behaviour = "good" if folder.startswith("twice_") and self.requests[folder] > 2 else folder
+        behaviour = behaviour.removeprefix("twice_")
+        if behaviour in ANSWERS:
+            status, body, header = ANSWERS[behaviour]
+            self.send_response(status)
+            for name, value in header.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+        if behaviour.startswith("hangs"):
+            self.over.wait(20)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        Source.over.set()
+        server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    Source.requests.clear()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("DATASET_MIRROR", raising=False)
+
+
+def fetched(sources: list[str], target: Path, retry_after: Sequence[float] = (0.01, 0.01)) -> str:
+    timeout = 0.3 if any("hangs" in source for source in sources) else 10
+    return fetch("file.gz", PUBLISHED, sources, target, timeout=timeout, retry_after=retry_after)
+
+
+@pytest.mark.parametrize(("behaviour", "reason", "requests"), BAD)
+def test_bad_source_is_given_up_with_its_reason(address, tmp_path, behaviour, reason, requests):
+    with pytest.raises(UserError) as caught:
+        fetched([f"{address}/{behaviour}/"], tmp_path / "out")
+    line = str(caught.value).splitlines()[1]
+    assert line.startswith(f"  {address}/{behaviour}/: ")
+    assert reason in line
+    assert requests in (None, Source.requests[behaviour])
+    assert set(Source.requests) == {behaviour}
+
+
+@pytest.mark.parametrize("behaviour", [case[0] for case in BAD])
+def test_source_after_a_bad_one_delivers(address, tmp_path, behaviour):
+    good = f"{address}/good"
+    assert fetched([f"{address}/{behaviour}", good, f"{address}/unsized"], tmp_path / "out", ()) == good
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert set(Source.requests) == {behaviour, "good"}
+
+
+@pytest.mark.parametrize("behaviour", ["good", "unsized", "labelled_gzip", "redirects", "twice_broken", "twice_cut"])
+def test_good_source_arrives_unchanged(address, tmp_path, behaviour):
+    assert fetched([f"{address}/{behaviour}"], tmp_path / "out") == f"{address}/{behaviour}"
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_every_source_is_listed_with_its_reason(address, tmp_path):
+    with pytest.raises(UserError) as caught:
+        fetched([f"{address}/missing", "foo://x", f"{tmp_path}/nowhere"], tmp_path / "out")
+    first, missing, unknown, folder, last = str(caught.value).splitlines()
+    assert first == "no source has file.gz as published:"
+    assert missing == f"  {address}/missing: not found"
+    assert unknown == "  foo://x: Protocol not known: foo"
+    assert folder == f"  {tmp_path}/nowhere: not found"
+    assert "DATASET_MIRROR" in last
+
+
+@pytest.mark.parametrize(("sources", "reason"), [([], "names no mirror"), (["http://127.0.0.1:1"], "Cannot connect")])
+def test_nothing_to_connect_to_is_said(tmp_path, sources, reason):
+    with pytest.raises(UserError, match=reason):
+        fetched(sources, tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "memory://mirror{}"])
+def test_folder_and_other_addresses_deliver(tmp_path, form):
+    source = form.format(tmp_path / "mirror")
+    with fsspec.open(f"{source.rstrip('/')}/file.gz", "wb", auto_mkdir=True) as file:
+        file.write(CONTENT)
+    assert fetched([source], tmp_path / "out") == source
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_symbolic_link_is_followed_and_checked(tmp_path):
+    for name, content in (("right", CONTENT), ("wrong", WRONG)):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.bin").write_bytes(content)
+        (tmp_path / name / "file.gz").symlink_to(tmp_path / f"{name}.bin")
+    with pytest.raises(UserError, match="wrong content"):
+        fetched([f"{tmp_path}/wrong"], tmp_path / "out")
+    fetched([f"{tmp_path}/right"], tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+def test_folder_in_place_of_the_file_is_refused(tmp_path):
+    (tmp_path / "file.gz").mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        fetched([str(tmp_path)], tmp_path / "out")
+
+
+def test_target_that_cannot_be_written_is_not_blamed_on_a_source(address, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        fetched([f"{address}/good"], tmp_path / "nowhere/out")
+    assert caught.value.filename == f"{tmp_path}/nowhere/out"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_not_blamed_on_a_source(address):
+    with pytest.raises(OSError, match="No space left"):
+        fetched([f"{address}/good"], Path("/dev/full"))
+    assert Source.requests["good"] == 1
+
+
+@pytest.mark.parametrize(("own", "expected"), [("", ["a", "b"]), ("/own", ["/own", "a", "b"])])
+def test_own_mirror_comes_first(monkeypatch, own, expected):
+    assert list_sources(["a", "b"]) == ["a", "b"]
+    monkeypatch.setenv("DATASET_MIRROR", own)
+    assert list_sources(["a", "b"]) == expected
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_digits_come_from_scikit_learn_as_the_catalogue_says(tmp_path, name):
+    digits = find_dataset("digits")
+    assert fetch(name, digits.files[name], digits.mirrors, tmp_path / name) == "scikit-learn://digits/"
+    assert digits.files[name].matches(tmp_path / name)

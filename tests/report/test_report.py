@@ -1,0 +1,128 @@
+"""The report and the model card as files: what is in them, also of odd runs."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import Checkout
+from PIL import Image
+
+from mnist.core.data import DataSummary
+from mnist.metrics.predictions import Predictions
+from mnist.model.weights import DenseLayer, read_weights
+from mnist.report.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
+from stages.report import data_uri, embedded_network, list_mistakes
+
+RNG = np.random.default_rng(7)
+DATA = DataSummary("own", "Own", ["a", "b", "c"], (2, 3), 2, "test images", {"test": 4})
+LAYERS = [
+    DenseLayer(RNG.random((6, 4), np.float32), RNG.random(4, np.float32), "relu"),
+    DenseLayer(RNG.random((4, 3), np.float32), RNG.random(3, np.float32), "softmax"),
+]
+NUMBERS = 6 * 4 + 4 + 4 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "precision"),
+    [(4 * NUMBERS, "float32"), (4 * NUMBERS - 1, "float16"), (2 * NUMBERS, "float16"), (2 * NUMBERS - 1, None)],
+)
+def test_weights_that_exceed_the_limit_go_in_half_precision_or_not_at_all(limit, precision):
+    network = embedded_network(LAYERS, DATA, limit)
+    if precision is None:
+        assert network is None
+        return
+    assert network["precision"] == precision
+    assert network["layers"] == [{"units": 4, "activation": "relu"}, {"units": 3, "activation": "softmax"}]
+    numbers = np.frombuffer(base64.b64decode(network["weights"]), precision)
+    expected = np.concatenate([part.ravel() for layer in LAYERS for part in (layer.kernel, layer.bias)])
+    np.testing.assert_array_equal(numbers, expected.astype(precision))
+
+
+def test_an_image_in_the_page_keeps_its_pixels():
+    image = RNG.integers(0, 256, (5, 7)).astype(np.float32) / 255
+    kind, content = data_uri(image).split(",")
+    assert kind == "data:image/png;base64"
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))), np.round(image * 255))
+
+
+def test_mistakes_are_listed_the_most_confident_first():
+    predictions = Predictions(np.array([0, 1, 2, 1]), np.array([1, 1, 0, 2]), np.array([0.6, 0.9, 0.8, 0.6]))
+    mistakes = list_mistakes(predictions, np.zeros((4, 2, 2), np.float32))
+    assert [(m["index"], m["label"], m["predicted"], m["confidence"]) for m in mistakes] == [
+        (2, 2, 0, 0.8),
+        (0, 0, 1, 0.6),
+        (3, 1, 2, 0.6),
+    ]
+    np.testing.assert_array_equal(predictions.confusion(3), [[0, 1, 0], [0, 1, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 250])
+@pytest.mark.parametrize("values", [(0.9, 0.99), (0.5, 0.5), (1e-6, 40.0), (0.0, 1.0)])
+def test_a_chart_stays_within_its_frame(epochs, values):
+    line = np.linspace(*values, epochs)
+    chart = line_chart("loss", np.arange(1, epochs + 1), {"training": line, "validation": line[::-1]})
+    points = np.array([point.split(",") for item in chart.lines for point in item.points.split()], float)
+    assert points[:, 0].min() >= LEFT
+    assert points[:, 0].max() <= RIGHT
+    assert points[:, 1].min() >= TOP
+    assert points[:, 1].max() <= BOTTOM
+    labels = [float(label) for _, label in chart.y_ticks]
+    assert len(set(labels)) == len(labels) > 1
+    np.testing.assert_allclose(np.diff(labels), labels[1] - labels[0], rtol=1e-6)  # as many digits as they need
+    assert chart.x_ticks
+
+
+def test_the_weights_read_are_kerass(reproduced: Checkout) -> None:
+    layers = read_weights(reproduced.folder / "models/model.keras")
+    done = reproduced.run(
+        "-c",
+        "from mnist.model.backend import keras; network = keras.saving.load_model('models/model.keras'); "
+        "print([[part.tolist() for part in layer.get_weights()] for layer in network.layers])",
+    )
+    for layer, (kernel, bias) in zip(layers, json.loads(done.stdout.splitlines()[-1]), strict=True):
+        np.testing.assert_array_equal(layer.kernel, np.float32(kernel))
+        np.testing.assert_array_equal(layer.bias, np.float32(bias))
+    assert [layer.activation for layer in layers] == ["relu", "relu", "softmax"]
+
+
+def test_the_model_card_has_the_runs_figures(reproduced: Checkout) -> None:
+    card = (reproduced.folder / "reports/model-card.md").read_text()
+    metrics = json.loads((reproduced.folder / "reports/metrics.json").read_text())
+    assert f"| accuracy | {100 * metrics['accuracy']:.2f} % |" in card
+    assert f"| mistakes | {metrics['errors']} of 360 |" in card
+    assert "- train.epochs: 2\n" in card
+    for heading in ("Model", "Data", "Training", "Metrics", "Use and limits"):
+        assert f"\n## {heading}\n" in card
+
+
+def test_a_network_too_big_for_the_page_has_no_pad_and_the_page_says_why(checkout: Checkout) -> None:
+    checkout.edit("stages/report.py", "PAD_LIMIT = 8_000_000", "PAD_LIMIT = 30_000")
+    assert checkout.stage("report").returncode == 0
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "There is no pad for this network: its 17,226 parameters would take" in page
+    assert 'id="pad"' not in page
+
+
+def test_names_of_classes_are_text_and_not_markup(checkout: Checkout) -> None:
+    names = json.dumps(["<b>", "a & b", '"q"', "</script>", "{{ x }}", "'", "6", "7", "8", "9"])
+    for file in ("data.json", "metrics.json", "predictions.csv"):
+        path = checkout.folder / "reports" / file
+        text = path.read_text()
+        for number, name in enumerate(json.loads(names)[:6]):
+            if file == "data.json":
+                text = text.replace(f'"class": "{number}"', f'"class": {json.dumps(name)}')
+            elif file == "metrics.json":
+                text = text.replace(f'    "{number}": {{', f"    {json.dumps(name)}: {{")
+            else:
+                quoted = '"' + name.replace('"', '""') + '"'
+                text = re.sub(rf"(?m)(?<=,){number}(?=,)", lambda _, quoted=quoted: quoted, text)
+        path.write_text(text)
+    done = checkout.stage("report")
+    assert done.returncode == 0, done.stderr
+    page = (checkout.folder / "reports/index.html").read_text()
+    for escaped in ("&lt;b&gt;", "a &amp; b", "&#34;q&#34;", "&lt;/script&gt;", "{{ x }}"):
+        assert f'<th scope="row">{escaped}</th>' in page
+    assert "<b></th>" not in page

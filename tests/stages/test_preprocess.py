@@ -1,0 +1,221 @@
+"""The preprocess stage on small IDX files: what it holds out, writes and sums up, and that it fails without a trace."""
+
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mnist.core import params, paths
+from mnist.core.errors import UserError
+from mnist.dataset import catalogue, split
+from mnist.dataset.catalogue import FILES
+from mnist.dataset.digits import idx_bytes
+from stages import preprocess
+from stages.preprocess import choose_held_out
+
+CLASSES = ["cat", "dog", "eel"]
+TRAIN, TEST = 2500, 1100
+
+
+def images(count: int, height: int = 3, width: int = 4) -> np.ndarray:
+    """Random images whose first two pixels are their index."""
+    pixels = np.random.default_rng(count).integers(0, 256, (count, height, width), np.uint8)
+    pixels[:, 0, 0], pixels[:, 0, 1] = np.divmod(np.arange(count), 256)
+    return pixels
+
+
+def labels(count: int) -> np.ndarray:
+    return np.random.default_rng(count + 1).integers(0, 3, count, np.uint8)
+
+
+@dataclass
+class Project:
+    """A folder in which the stage runs."""
+
+    folder: Path
+    arrays: list[np.ndarray] = field(
+        default_factory=lambda: [images(TRAIN), labels(TRAIN), images(TEST), labels(TEST)]  # as in FILES
+    )
+
+    def write(self, *, validation_size: int = 300, seed: int = 1, cut: int | None = None) -> None:
+        """Write the raw files, a catalogue that has them, and the parameters."""
+        (self.folder / "raw").mkdir(exist_ok=True)
+        files = {}
+        for name, array in zip(FILES, self.arrays, strict=True):
+            content = gzip.compress(idx_bytes(array)[:cut])
+            (self.folder / "raw" / name).write_bytes(content)
+            files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        entry = {"title": "Pets", "mirrors": [], "files": files, "classes": CLASSES}
+        (self.folder / "datasets.yaml").write_text(yaml.safe_dump({"pets": entry}))
+        sections = {"download": {"dataset": "pets"}, "preprocess": {"validation_size": validation_size, "seed": seed}}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(sections))
+
+    def run(self, **options: int) -> dict:
+        """Write the inputs and run the stage; return data.json."""
+        self.write(**options)
+        preprocess.main()
+        return json.loads((self.folder / "data.json").read_text())
+
+    def array(self, name: str) -> np.ndarray:
+        return np.load(self.folder / f"processed/{name}.npy")
+
+    def outputs(self) -> dict[str, bytes]:
+        found = [*(self.folder / "processed").iterdir(), self.folder / "data.json"]
+        return {path.name: path.read_bytes() for path in found}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setattr(split, "CHUNK_BYTES", 700 * 3 * 4)  # so that the images come in several pieces
+    monkeypatch.setattr(split, "RAW", tmp_path / "raw")
+    monkeypatch.setattr(paths, "PROCESSED", tmp_path / "processed")
+    monkeypatch.setattr(preprocess, "DATA", tmp_path / "data.json")
+    monkeypatch.setattr(params, "PARAMS", tmp_path / "params.yaml")
+    monkeypatch.setattr(catalogue, "DATASETS", tmp_path / "datasets.yaml")
+    return Project(tmp_path)
+
+
+def indices(scaled: np.ndarray) -> np.ndarray:
+    """The original indices of images that were scaled."""
+    return np.round(scaled[:, :2] * 255).astype(int) @ [256, 1]
+
+
+@pytest.mark.parametrize("size", [0, 1, 250, 999])
+def test_as_many_are_held_out_as_asked(size):
+    held_out = choose_held_out(1000, size, seed=3)
+    assert held_out.shape == (1000,)
+    assert held_out.dtype == bool
+    assert held_out.sum() == size
+
+
+def test_seed_decides_which_are_held_out():
+    np.testing.assert_array_equal(choose_held_out(1000, 300, 7), choose_held_out(1000, 300, 7))
+    assert (choose_held_out(1000, 300, 7) != choose_held_out(1000, 300, 8)).any()
+
+
+@pytest.mark.parametrize("size", [1000, 10**30])
+def test_holding_everything_out_is_refused(size):
+    with pytest.raises(UserError, match=rf"preprocess\.validation_size is {size}, but should be less than the 1000 "):
+        choose_held_out(1000, size, 1)
+
+
+@pytest.mark.parametrize("size", [1, 300, TRAIN - 1])
+def test_every_training_image_lands_in_one_split_in_order(project, size):
+    project.run(validation_size=size)
+    kept, held_out = (indices(project.array(f"{name}_images")) for name in ("train", "validation"))
+    assert len(held_out) == size
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held_out])), np.arange(TRAIN))
+
+
+def test_images_are_scaled_and_keep_their_labels(project):
+    project.run()
+    np.testing.assert_array_equal(indices(project.array("test_images")), np.arange(TEST))
+    for name, first in (("train", 0), ("validation", 0), ("test", 2)):
+        images, labels = project.arrays[first : first + 2]
+        scaled = project.array(f"{name}_images")
+        chosen = indices(scaled)
+        assert scaled.dtype == np.float32
+        np.testing.assert_array_equal(scaled, images[chosen].reshape(-1, 12) / np.float32(255))
+        np.testing.assert_array_equal(project.array(f"{name}_labels"), labels[chosen])
+        assert project.array(f"{name}_labels").dtype == np.uint8
+
+
+@pytest.mark.parametrize("size", [300, 0])
+def test_summary_equals_what_numpy_computes(project, size):
+    summary = project.run(validation_size=size)
+    assert summary["dataset"] == "pets"
+    assert summary["title"] == "Pets"
+    assert summary["image_shape"] == [3, 4]
+    assert [row["class"] for row in summary["class_counts"]] == CLASSES
+    assert list(summary["splits"]) == ["train", "validation", "test"]
+    for name, statistics in summary["splits"].items():
+        pixels = project.array(f"{name}_images").astype(np.float64)
+        counts = np.bincount(project.array(f"{name}_labels"), minlength=3)
+        assert [row[name] for row in summary["class_counts"]] == counts.tolist()
+        assert statistics["n"] == len(pixels)
+        assert statistics["pixel_mean"] == pytest.approx(pixels.mean(), rel=0, abs=6e-7)
+        assert statistics["pixel_std"] == pytest.approx(pixels.std(), rel=0, abs=6e-7)
+
+
+def test_without_held_out_images_the_test_images_validate_and_that_is_said(project, capsys):
+    assert project.run(validation_size=300)["validated_on"] == "held-out training images"
+    assert "not held out" not in capsys.readouterr().out
+    assert project.run(validation_size=0)["validated_on"] == "test images"
+    assert "validating on the test images" in capsys.readouterr().out
+    for kind in ("images", "labels"):
+        np.testing.assert_array_equal(project.array(f"validation_{kind}"), project.array(f"test_{kind}"))
+    np.testing.assert_array_equal(indices(project.array("train_images")), np.arange(TRAIN))
+
+
+def test_outputs_are_the_same_bytes_again_and_others_with_another_seed(project):
+    project.run(seed=1)
+    first = project.outputs()
+    project.run(seed=1)
+    assert project.outputs() == first
+    project.run(seed=2)
+    assert project.outputs()["train_images.npy"] != first["train_images.npy"]
+
+
+def labelled(count: int, position: int, label: int) -> np.ndarray:
+    array = labels(count)
+    array[position] = label
+    return array
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({1: labels(TRAIN - 1)}, {}, "train-images-idx3-ubyte.gz holds 2500 images, but .* 2499 labels"),
+        ({3: labels(TEST + 1)}, {}, "t10k-images-idx3-ubyte.gz holds 1100 images, but .* 1101 labels"),
+        ({1: labelled(TRAIN, 2400, 3)}, {}, "train-labels-idx1-ubyte.gz holds label 3, allowed are 0 to 2"),
+        ({3: labelled(TEST, 1099, 255)}, {}, "t10k-labels-idx1-ubyte.gz holds label 255, allowed are 0 to 2"),
+        ({2: images(TEST, 4, 3)}, {}, r"training images are \(3, 4\) pixels, the test images \(4, 3\)"),
+        ({}, {"cut": 2400}, "ends before all the values"),
+        ({}, {"validation_size": TRAIN}, r"preprocess\.validation_size is 2500"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_and_earlier_outputs_stay(project, changes, options, said):
+    project.run()
+    before = project.outputs()
+    for position, array in changes.items():
+        project.arrays[position] = array
+    with pytest.raises(UserError, match=said):
+        project.run(**options)
+    assert project.outputs() == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_raw_file_that_is_not_the_catalogues_is_refused_and_earlier_outputs_stay(project, name):
+    project.run()
+    before = project.outputs()
+    raw = project.folder / "raw" / name
+    plain = bytearray(gzip.decompress(raw.read_bytes()))
+    plain[-1] ^= 1
+    raw.write_bytes(gzip.compress(plain))
+    with pytest.raises(UserError, match=f"{name} is not that of Pets"):
+        preprocess.main()
+    raw.unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        preprocess.main()
+    assert project.outputs() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["train_images.npy", "validation_labels.npy", "test_images.npy", "test_labels.npy"])
+def test_full_disk_is_said_of_the_right_file_and_earlier_outputs_stay(project, name):
+    project.run()
+    before = project.outputs()
+    partial = project.folder / "processed" / f".partial-{name}"
+    partial.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        preprocess.main()
+    assert caught.value.filename == str(project.folder / "processed" / name)
+    assert not partial.is_symlink()
+    assert project.outputs() == before
