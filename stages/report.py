@@ -88,11 +88,7 @@ def main() -> None:
     confusion = predictions.confusion(len(data.classes))
     bins = reliability(predictions.confidence, ~predictions.wrong)
     charts = {
-        name: line_chart(
-            name,
-            history["epoch"],
-            {"training": history[name], "validation": history[f"val_{name}"]},
-        )
+        name: line_chart(name, history["epoch"], {"training": history[name], "validation": history[f"val_{name}"]})
         for name in ("accuracy", "loss")
     }
     context = {

@@ -108,10 +108,7 @@ def test_show_writes_what_the_network_saw(reproduced: Checkout, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [
-        (["folder"], "predict: no file that ends in .png, .jpg, .jpeg in folder"),
-        ([], "required: IMAGE"),
-    ],
+    [(["folder"], "predict: no file that ends in .png, .jpg, .jpeg in folder"), ([], "required: IMAGE")],
 )
 def test_a_mistake_in_the_call_is_explained(
     reproduced: Checkout, tmp_path: Path, arguments: list[str], message: str

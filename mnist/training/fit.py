@@ -9,13 +9,7 @@ from tqdm import tqdm
 from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
 from mnist.model.backend import keras
-from mnist.model.network import (
-    NetworkConfig,
-    Predictor,
-    build_inference_network,
-    build_network,
-    fold_batch_norm,
-)
+from mnist.model.network import NetworkConfig, Predictor, build_inference_network, build_network, fold_batch_norm
 from mnist.training.augmentation import Augmentation
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
 from mnist.training.loop import LoopConfig, Trainer

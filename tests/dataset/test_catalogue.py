@@ -104,8 +104,7 @@ def test_class_names_that_repeat_are_refused(own, entry):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [b"", b"- own\n", b"own: {", b"own:\n", b"3", b"\xff\xfe own: {}", b"own: !!bool x"],
+    "content", [b"", b"- own\n", b"own: {", b"own:\n", b"3", b"\xff\xfe own: {}", b"own: !!bool x"]
 )
 def test_file_that_is_no_catalogue_is_refused(own, content):
     own.write_bytes(content)

@@ -28,8 +28,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize(
-    ("schema", "path"),
-    [("vendor.github-workflows", WORKFLOW), ("vendor.dependabot", ROOT / ".github/dependabot.yml")],
+    ("schema", "path"), [("vendor.github-workflows", WORKFLOW), ("vendor.dependabot", ROOT / ".github/dependabot.yml")]
 )
 def test_github_understands_the_files(schema: str, path: Path) -> None:
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]

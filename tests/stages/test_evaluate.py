@@ -59,8 +59,7 @@ def test_they_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "surprise"),
-    [(1e-3, 6.907755), (1e-30, 69.077553), (1e-42, 87.336545), (0, 87.336545), (1, 0)],
+    ("likelihood", "surprise"), [(1e-3, 6.907755), (1e-30, 69.077553), (1e-42, 87.336545), (0, 87.336545), (1, 0)]
 )
 def test_the_likelihood_counts_where_keras_cuts_off_its_loss_and_stays_finite(likelihood, surprise):
     metrics = metrics_of(np.array([[likelihood, 1 - likelihood, 0]], np.float32), np.array([0]))

@@ -49,14 +49,7 @@ def test_an_epoch_equals_one_of_fit_on_the_same_order(optimizer: str, precision:
     seen: list[int] = []
     rates = constant(0.001, batch_size=32)
     [(loss, accuracy)] = train_epochs(
-        ours,
-        keras.optimizers.get(optimizer),
-        IMAGES,
-        LABELS,
-        batch_size=32,
-        rates=rates,
-        seed=7,
-        progress=seen.append,
+        ours, keras.optimizers.get(optimizer), IMAGES, LABELS, batch_size=32, rates=rates, seed=7, progress=seen.append
     )
     order = np.random.default_rng([7, 0]).permutation(len(LABELS))
     fitted = keras.optimizers.get({"class_name": optimizer, "config": {"learning_rate": 0.001}})

@@ -34,11 +34,7 @@ def comparison(seconds: Mapping[str, Sequence[float]], base: str, unit: str = "s
         unit: what the durations are.
     """
     rows = [
-        [
-            name,
-            "1" if name == base else "{} ({} to {})".format(*spread(ratios(values, seconds[base]))),
-            *spread(values),
-        ]
+        [name, "1" if name == base else "{} ({} to {})".format(*spread(ratios(values, seconds[base]))), *spread(values)]
         for name, values in seconds.items()
     ]
     return table(["", f"times {base}", unit, "lowest", "highest"], rows)

@@ -85,10 +85,7 @@ def noop(bench: Bench) -> str:
         return bench.repro(pipeline, stages=1)
 
     base = "an empty pipeline"
-    nothing = {
-        "this pipeline": lambda _: bench.repro(pipeline, stages=0),
-        base: lambda _: bench.repro(empty, stages=0),
-    }
+    nothing = {"this pipeline": lambda _: bench.repro(pipeline, stages=0), base: lambda _: bench.repro(empty, stages=0)}
     change = "`dvc repro` after a change of `plot.examples`"
     runs = 3 * bench.plan.runs  # they are short
     seconds = interleave(range(runs), {**nothing, change: changed})
