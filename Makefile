@@ -4,46 +4,46 @@ unexport PYTHONPATH PYTHONHOME
 .DEFAULT_GOAL := run
 .PHONY: run demo recipe sweep cluster push verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
 
-run: .venv/ready ## run the pipeline: MNIST, six stages; only what changed
+run: .venv/ready ## run the pipeline on MNIST: those of the six stages that have changed
 	@python -m tools.run
 
-demo: .venv/ready ## the same, offline, on scikit-learn's digits, in build/demo
+demo: .venv/ready ## run the pipeline on scikit-learn's digits, offline, in build/demo
 	@python -m tools.demo
 
-recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=name of one (without it: list them); FRESH=1 for all stages
+recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=recipe, without it list them; FRESH=1 runs all stages
 	@python -m tools.recipe $(if $(findstring command line,$(origin NAME)),$(NAME)) $(if $(FRESH),--fresh)
 
 sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked by validation accuracy; GRID=file
 	@python -m tools.sweep $(GRID)
 
-cluster: .venv/ready ## train with several processes, as on several machines, and compare with one: WORKERS=2
+cluster: .venv/ready ## train with several workers, as processes on this machine, and compare with one: WORKERS=2
 	@python -m tools.cluster $(WORKERS) $(if $(PRECISION),--precision $(PRECISION))
 
-push: .venv/ready ## push every run to DVC's remote, so that no machine repeats it (there: dvc repro --pull)
+push: .venv/ready ## push every run to DVC's remote; other machines take it from there by `dvc repro --pull`
 	@python -m tools.push
 
-verify: .venv/ready ## prove that a fresh run gives the very bytes of dvc.lock; STAGE=name for a part
+verify: .venv/ready ## check that a run from nothing gives the bytes of dvc.lock; STAGE=name runs up to one stage
 	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))
 
-gate: .venv/ready ## fail below the accuracy of params.yaml, or after a drop since a revision; REV=HEAD
+gate: .venv/ready ## is the accuracy above the floor of params.yaml, and without a drop since a revision; REV=HEAD
 	@python -m tools.gate $(if $(REV),"$(REV)")
 
-locked: .venv/ready ## fail if dvc.lock does not fit code, parameters and reports; for commits (.pre-commit-config.yaml)
+locked: .venv/ready ## is dvc.lock up to date (a git hook runs it: .pre-commit-config.yaml)
 	@python -m tools.locked
 
 test: .venv/ready-dev ## run the tests (4 to 6 minutes)
 	@python -m pytest --numprocesses 2
 
-test-slow: .venv/ready-dev ## run those of whole runs, faults, several workers and the report in a browser (10 to 18 minutes)
+test-slow: .venv/ready-dev ## run the slow tests: whole runs, faults, several workers, the report in a browser (10 to 18 minutes)
 	@python -m pytest --numprocesses 2 -m slow
 
-test-emulated: .venv/ready-dev ## compare the bytes of a small run under emulated processors (needs qemu-user)
+test-emulated: .venv/ready-dev ## compare the bytes of a small run on emulated CPUs (needs qemu-user)
 	@python -m pytest --numprocesses 2 -m emulated
 
-fuzz: .venv/ready-dev ## feed a million hostile files to the reader of the data set
+fuzz: .venv/ready-dev ## test the reader of the data set on a million invalid files
 	@python -m tests.dataset.fuzz_idx
 
-bench: .venv/ready ## measure against the tutorial's program, into docs/benchmark.md (30 minutes)
+bench: .venv/ready ## compare with the tutorial's program, in docs/benchmark.md (30 minutes)
 	@python -m tools.bench $(if $(ONLY),--only $(ONLY))
 
 check: .venv/ready-dev ## formatting, lint, types
@@ -51,7 +51,7 @@ check: .venv/ready-dev ## formatting, lint, types
 	@ruff check .
 	@mypy
 
-format: .venv/ready-dev ## format the code, and mend what lint can
+format: .venv/ready-dev ## format the code, fix lint errors
 	@ruff format .
 	@ruff check --fix .
 

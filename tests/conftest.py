@@ -1,4 +1,4 @@
-"""What the tests share: temporary checkouts in which the real pipeline runs on scikit-learn's digits."""
+"""Shared by the tests: temporary checkouts in which the real pipeline runs on scikit-learn's digits."""
 
 import re
 import shutil
@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from mnist.dataset.digits import digits_files
-from tools.checkout import ROOT, clone_to, environment
+from tools.checkout import ROOT, clone_to, environment, git
 
-ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order in which they run
+ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order of a run
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
 QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2"}
-TIMEOUT = 300  # seconds; a machine that does other things, too, may be slow
+TIMEOUT = 300  # seconds; the machine may be busy
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Checkout:
     folder: Path
 
     def set_param(self, key: str, value: str) -> None:
-        """Change a value in params.yaml, as a person with an editor would."""
+        """Change a value in params.yaml; comments and everything else stay."""
         path = self.folder / "params.yaml"
         text, count = re.subn(rf"(?m)^(  {key}: )\S+", rf"\g<1>{value}", path.read_text())
         assert count == 1, key
@@ -52,7 +52,7 @@ class Checkout:
         under: Sequence[str] = (),
         **options,
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments in the checkout, as the user's `python`, `under` an emulator."""
+        """Run Python in the checkout, as `python` in a stage's command; `under` an emulator if one is named."""
         return subprocess.run(
             [*under, sys.executable, *arguments],
             cwd=self.folder / cwd,
@@ -63,7 +63,7 @@ class Checkout:
         )
 
     def start(self, *arguments: str, changes: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start Python as a shell in a terminal does: in a process group of its own, which Ctrl-C reaches."""
+        """Start Python in a process group of its own, which Ctrl-C reaches, as a shell in a terminal does."""
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -72,7 +72,7 @@ class Checkout:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in what runs behind a shell
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
 
     def stage(self, name: str, **options) -> subprocess.CompletedProcess[str]:
@@ -80,38 +80,35 @@ class Checkout:
         return self.run("-m", f"stages.{name}", **options)
 
     def repro(self, *arguments: str, **options) -> list[str]:
-        """Run `dvc repro`; return the names of the stages that were executed."""
+        """Run `dvc repro`; return the names of the stages that ran."""
         done = self.run("-m", "dvc", "repro", *arguments, **options)
         assert done.returncode == 0, done.stdout + done.stderr
         return re.findall(r"^Running stage '(\w+)'", done.stdout, re.MULTILINE)
 
     def outputs(self) -> dict[str, bytes]:
-        """The bytes of every output, by its path."""
+        """The bytes of every output, by path."""
         files = [path for top in ("data", "models", "reports") for path in (self.folder / top).rglob("*")]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files) if path.is_file()}
 
 
 def wait_until(condition: Callable[[], object], *runs: subprocess.Popen[str]) -> None:
-    """Wait until a condition holds, or one of the runs is over."""
+    """Wait until a condition holds or one of the runs ends."""
     end = time.monotonic() + TIMEOUT
     while all(run.poll() is None for run in runs) and not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"not within {TIMEOUT} s"
         time.sleep(0.01)
 
 
 def changed_files() -> list[str]:
-    """The files that differ from the last commit or are not in git yet, but not the ignored ones."""
-    commands = (["git", "diff", "--name-only", "HEAD"], ["git", "ls-files", "--others", "--exclude-standard"])
-    return [
-        name
-        for command in commands
-        for name in subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
-    ]
+    """The files that differ from the last commit, and the new ones that git does not ignore."""
+    changed = git("diff", "--name-only", "HEAD") or ""
+    new = git("ls-files", "--others", "--exclude-standard") or ""
+    return [*changed.splitlines(), *new.splitlines()]
 
 
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A clone with the working tree's changes, set to the digits and two epochs, in which nothing has run."""
+    """A clone with the working tree's changes, set to the digits and two epochs, before the first run."""
     checkout = Checkout(tmp_path_factory.mktemp("fresh") / "clone")
     clone_to(checkout.folder)
     for name in changed_files():
@@ -131,7 +128,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="session")
 def reproduced(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The same after `dvc repro`, with its results committed; not to be changed."""
+    """The same after `dvc repro`, with its results committed; tests must not change it."""
     checkout = copy_of(fresh, tmp_path_factory.mktemp("reproduced"))
     assert checkout.repro() == ALL
     checkout.git("add", "--all")
@@ -141,19 +138,19 @@ def reproduced(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Che
 
 @pytest.fixture
 def checkout(reproduced: Checkout, tmp_path: Path) -> Checkout:
-    """A copy of the reproduced checkout, with its cache, to be changed at will."""
+    """A copy of the reproduced checkout, with its cache, which a test may change."""
     return copy_of(reproduced, tmp_path)
 
 
 @pytest.fixture
 def unreproduced(fresh: Checkout, tmp_path: Path) -> Checkout:
-    """A copy of the checkout in which nothing has run."""
+    """A copy of the checkout before the first run."""
     return copy_of(fresh, tmp_path)
 
 
 @pytest.fixture(scope="session")
 def digits_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the digits' four files."""
+    """A folder with the four files of the digits."""
     folder = tmp_path_factory.mktemp("mirror")
     for name, content in digits_files().items():
         (folder / name).write_bytes(content)
@@ -161,7 +158,7 @@ def digits_mirror(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def checkpoints(checkout: Checkout) -> dict[Path, int]:
-    """The whole checkpoints of a training that has not ended well, and when each was written."""
+    """The complete checkpoints of an unfinished training, with the time in ns at which each was written."""
     paths = (checkout.folder / ".checkpoints").glob("*")
     return {path: path.stat().st_mtime_ns for path in paths if not path.name.startswith(".partial-")}
 

@@ -1,81 +1,65 @@
-"""What DVC leaves undone in its cache: it trusts files there, and takes results away before it makes them anew."""
+"""Two things that DVC leaves to `make`: corrupt files in its cache, and the earlier results after a failed run."""
 
-import hashlib
-import shutil
-import subprocess
 import sys
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
-from mnist.core.files import atomic_write
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc_data.hashfile.hash import file_md5
+
 from mnist.core.params import read_yaml
-from tools.checkout import ROOT, environment, git
+from tools.checkout import ROOT, git
 
 LOCK = ROOT / "dvc.lock"
 
 
 def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
-    """The MD5 of each output that a dvc.lock records, by stage and path.
-
-    Raises:
-        UserError: it cannot be read.
-    """
+    """The MD5 of each output in a dvc.lock, by stage and path; UserError if the file cannot be read."""
     stages = read_yaml(lock).get("stages", {})
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
 
 
-def discard_damaged() -> list[str]:
-    """Delete each file of the cache that is not what dvc.lock says, and the output if it was taken from there.
+def report_corrupt() -> bool:
+    """Delete and name each cached file that does not have its hash, and each output that is a link to it or a copy.
 
-    DVC itself looks at the content of a cached file only if somebody may write to it.
+    DVC trusts a cached file that is write-protected, and an output whose time and size have not changed.
 
     Returns:
-        The outputs' paths, which the next `dvc repro` makes again.
+        Whether there were any, which the next `dvc repro` produces again.
     """
-    damaged = []
-    for path, md5 in _outputs().items():
-        cached = _cached(md5)
-        if cached.is_file() and _md5(cached) != md5:
-            output = ROOT / path
-            if output.is_file() and _md5(output) != md5:
-                output.unlink()
-            cached.unlink()
-            damaged.append(path)
-    return damaged
+    with Repo(str(ROOT)) as repo:
+        outs = [out for out in repo.index.outs if out.hash_info and out.hash_name == "md5" and out.is_in_repo]
+        files = [(Path(out.cache.oid_to_path(oid)), oid, path) for out in outs for oid, path in list_objects(out)]
+    found = {cached: file_md5(str(cached)) for cached in {cached for cached, _, _ in files} if cached.is_file()}
+    corrupt = [(cached, path) for cached, oid, path in files if found.get(cached, oid) != oid.removesuffix(".dir")]
+    for cached, path in corrupt:
+        if path.is_file() and file_md5(str(path)) == found[cached]:
+            path.unlink()
+        cached.unlink(missing_ok=True)
+    if corrupt:
+        names = ", ".join(str(path.relative_to(ROOT)) for _, path in corrupt)
+        print(f"run: corrupt in DVC's cache, to be produced again: {names}", file=sys.stderr, flush=True)
+    return bool(corrupt)
+
+
+def list_objects(out: Output) -> Iterator[tuple[str, Path]]:
+    """The hash and the path of an output and, if it is a folder, of each file in it."""
+    yield out.hash_info.value, Path(out.fs_path)
+    for key, _, hash_info in (out.get_obj() if out.hash_info.isdir else None) or ():
+        yield hash_info.value, Path(out.fs_path, *key)
 
 
 def restore_missing() -> None:
-    """Bring back the results that dvc.lock names and that DVC took away for a run that did not succeed."""
-    command = [sys.executable, "-m", "dvc", "checkout", "--quiet"]
-    subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True)  # it complains of what is not there
-    missing = {path: md5 for path, md5 in _outputs().items() if not (ROOT / path).exists()}
-    for path, md5 in missing.items():
-        # Of what is in git (`cache: false`), too, DVC has a copy, which it does not bring back.
-        if (cached := _cached(md5)).is_file():
-            with atomic_write(ROOT / path) as partial:
-                shutil.copyfile(cached, partial)
-        elif not git("diff", "--name-only", "HEAD", "--", "dvc.lock"):
-            git("restore", path)
-
-
-def _outputs() -> dict[str, str]:
-    """The MD5 of each output, by its path."""
-    stages = outputs_of(LOCK) if LOCK.exists() else {}
-    return {path: md5 for outputs in stages.values() for path, md5 in outputs.items()}
-
-
-@cache
-def _folder() -> Path:
-    """DVC's cache: .dvc/cache, or what its option cache.dir names."""
-    settings = (git("config", "--file", f".dvc/{name}", "cache.dir") for name in ("config.local", "config"))
-    return ROOT / ".dvc" / next(filter(None, settings), "cache")
-
-
-def _cached(md5: str) -> Path:
-    """Where the cache has the content with this MD5."""
-    return _folder() / "files/md5" / md5[:2] / md5[2:]
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    """Restore the results in dvc.lock that DVC deleted for a run that failed, from its cache or else from git."""
+    with Repo(str(ROOT)) as repo:
+        link_types = repo.cache.repo.cache_types
+        for out in repo.index.outs:
+            if out.hash_info and out.is_in_repo and not out.exists:
+                # DVC also has copies of the results that are in git (`cache: false`), but does not restore them itself.
+                repo.cache.repo.cache_types = link_types if out.use_cache else ["copy"]
+                out.use_cache = True
+                if not out.changed_cache():
+                    out.checkout()
+                elif not git("diff", "--name-only", "HEAD", "--", "dvc.lock"):
+                    git("restore", out.fs_path)

@@ -1,4 +1,4 @@
-"""A checkout seen from outside: clone it, run DVC in it, tell its result. It imports little, to start fast."""
+"""A checkout as seen from outside: clone it, run git and DVC in it, describe its result."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def clone_to(folder: Path) -> None:
-    """Clone the checkout's last commit to `folder`, in the place of what was there."""
+    """Clone the checkout's last commit to `folder`, replacing what was there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     subprocess.run(["git", "clone", "--quiet", "--no-local", str(ROOT), str(folder)], check=True)
 
 
-def git(*arguments: str) -> str | None:
-    """What a git command prints, without the line's end; None if it fails."""
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", errors="replace")
+def git(*arguments: str, env: Mapping[str, str] | None = None) -> str | None:
+    """Run git in the checkout; return its output without the final newline, None if it fails."""
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", errors="replace")
     return None if done.returncode else done.stdout.strip()
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a pipeline: `python` is the one that runs this."""
+    """The environment for a pipeline, in which `python` is this interpreter, with changes."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**os.environ, "PATH": path, **(changes or {})}
 
@@ -39,7 +40,7 @@ def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
 def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | None = None) -> int:
     """Run DVC in a checkout, with changes to the environment; return its exit status, 130 after Ctrl-C."""
     interrupts: list[int] = []
-    # Ctrl-C reaches DVC and its stage by itself, and they clean up: this process is to wait for them, not to kill them.
+    # Ctrl-C reaches DVC and its stage directly, and they clean up; this process should wait for them, not kill them.
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         command = [sys.executable, "-m", "dvc", *arguments]
@@ -50,16 +51,15 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
 
 
 def data_source() -> dict[str, str]:
-    """Where a clone takes its raw files from: the checkout's, if it has them; their SHA-256 is checked either way."""
-    raw = ROOT / "data/raw"
-    if raw.is_dir():
-        return {"DATASET_MIRROR": str(raw)}
-    given = os.environ.get("DATASET_MIRROR")
-    return {"DATASET_MIRROR": str(Path(given).resolve())} if given and Path(given).is_dir() else {}
+    """The variable with a local folder of raw files, which the download stage of a clone tries first and checks."""
+    for folder in (os.environ.get("DATASET_MIRROR", ""), str(ROOT / "data/raw")):
+        if os.path.isdir(folder):
+            return {"DATASET_MIRROR": os.path.abspath(folder)}
+    return {}
 
 
 def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Change values in a clone's params.yaml."""
+    """Change values in a clone's params.yaml, by section and key."""
     path = folder / "params.yaml"
     content = read_yaml(path)
     for section, values in changes.items():
@@ -67,8 +67,9 @@ def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
-def result(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:
-    """Say in a sentence what metrics.json and data.json say of a run."""
+def describe_result(read: Callable[[str], str]) -> str:
+    """Describe a run in one sentence; `read` returns the text of one of its files."""
+    metrics, data = (json.loads(read(f"reports/{name}.json")) for name in ("metrics", "data"))
     interval = metrics["accuracy_interval"]
     return (
         f"Test accuracy {metrics['accuracy']:.4f} (95 % interval {interval['low']:.4f} to {interval['high']:.4f}): "
@@ -77,10 +78,8 @@ def result(metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 
 
 def summary(folder: Path) -> str:
-    """Say in two lines how the pipeline in `folder` went, and where to look."""
-    reports = Path(os.path.relpath(folder / "reports"))
-    metrics, data = (json.loads((reports / f"{name}.json").read_text()) for name in ("metrics", "data"))
-    return (
-        f"\n{result(metrics, data)}\nOpen {reports}/index.html: draw a digit, look at each mistake. "
-        "Change params.yaml and run it again to see what changes."
-    )
+    """Describe the result of the pipeline in `folder`, and how to explore it."""
+    result = describe_result(lambda path: (folder / path).read_text())
+    page = os.path.relpath(folder / "reports/index.html")
+    remark = "draw a digit, look at each mistake. Change params.yaml and run it again to see what changes."
+    return f"\n{result}\nOpen {page}: {remark}"

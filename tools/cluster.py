@@ -1,125 +1,90 @@
-"""`make cluster`: train with several workers, processes on this machine, and compare with one worker.
+"""`make cluster`: train with several workers, as processes on this machine, and compare with one worker.
 
-It takes place in a clone in build/cluster. Each process does what a machine of a real cluster does: the first one, the
-chief, is `dvc repro`, the others run the train stage's command. Only TF_CONFIG tells them apart.
-
-Several workers split sums otherwise than one does, and training amplifies how these are rounded: in float32 until it is
-seen in the figures, in float64 not so far. So float64 shows whether they compute the same.
+The chief is `dvc repro`, the other workers run the train stage's command, as on the machines of a real cluster. They
+add in a different order than one worker, and training amplifies the rounding: in float32 until it shows.
 """
 
 import argparse
 import json
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnist.core.errors import UserError, run_stage
 from tools.checkout import ROOT, clone_to, data_source, environment, run_dvc, set_params
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CLONE = ROOT / "build/cluster"
 
 
 def free_addresses(count: int) -> list[str]:
-    """Addresses on this machine that nobody uses."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{free.getsockname()[1]}" for free in sockets]
-    for free in sockets:
-        free.close()
-    return addresses
+    """Addresses on this machine that no process listens on."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [f"127.0.0.1:{server.getsockname()[1]}" for server in servers]
 
 
 def tf_config(addresses: list[str], index: int) -> dict[str, str]:
-    """The environment variable that tells a process who it is, and where the others are."""
+    """The environment variable with the addresses of all workers and the index of one."""
     config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     return {"TF_CONFIG": json.dumps(config)}
 
 
 @contextmanager
 def workers(count: int, folder: Path) -> Iterator[dict[str, str]]:
-    """Start all workers but the chief in a folder, and wait for them in the end, or kill them after an error.
+    """Start all workers but the chief in a folder, and yield the chief's environment variable, none for one worker.
 
-    Yields:
-        What the chief has to have in its environment.
-
-    Raises:
-        UserError: one of them failed.
+    On exit, wait for the workers, or kill them after an error; UserError if one failed.
     """
     addresses = free_addresses(count)
-    others = []
-    try:
-        for index in range(1, count):
-            with log_of(index, folder).open("w") as log:
-                given = environment(tf_config(addresses, index))
-                command = [sys.executable, "-m", "stages.train"]
-                others.append(subprocess.Popen(command, cwd=folder, env=given, stdout=log, stderr=log))
+    logs = [folder / f"worker-{index}.log" for index in range(1, count)]
+    with ExitStack() as stack:
+        started: list[subprocess.Popen[bytes]] = []
+        for index, path in enumerate(logs, 1):
+            log, env = stack.enter_context(path.open("w")), environment(tf_config(addresses, index))
+            command = [sys.executable, "-m", "stages.train"]
+            started.append(stack.enter_context(subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)))
+            stack.callback(started[-1].kill)
         yield tf_config(addresses, 0) if count > 1 else {}
-        failed = [index for index, other in enumerate(others, 1) if other.wait(60)]
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
+        failed = [path for path, worker in zip(logs, started, strict=True) if worker.wait(60)]
     if failed:
-        logs = "".join(f"\nworker {index}: {log_of(index, folder).read_text().strip()}" for index in failed)
-        raise UserError(f"training with {count} workers failed{logs}")
-
-
-def log_of(index: int, folder: Path) -> Path:
-    """What a worker that is not the chief says."""
-    return folder / f"worker-{index}.log"
-
-
-def train(count: int, precision: str) -> "tuple[pd.DataFrame, float]":
-    """Train in the clone with this many processes.
-
-    Returns:
-        history.csv, and the seconds of the train stage with all that DVC does around it; few where DVC
-        knows the result of one worker.
-
-    Raises:
-        UserError: a process failed.
-    """
-    import pandas as pd  # here, for `make bench` measures memory, and imports from this module
-
-    set_params(CLONE, {"train": {"precision": precision, "workers": count}})
-    start = time.monotonic()
-    with workers(count, CLONE) as chief:
-        status = run_dvc("repro", "train", folder=CLONE, changes=chief)
-        if status == 130:
-            raise KeyboardInterrupt
-        if status:
-            raise UserError(f"training with {count} workers failed; DVC says above why")
-    return pd.read_csv(CLONE / "reports/history.csv", index_col="epoch"), time.monotonic() - start
+        messages = "".join(f"\n{path.stem}: {path.read_text().strip()}" for path in failed)
+        raise UserError(f"training with {count} workers failed{messages}")
 
 
 def main() -> None:
     """Run the tool."""
+    import pandas as pd  # here, since `make bench` imports this module and measures memory
+
     parser = argparse.ArgumentParser(prog="make cluster", description=__doc__)
     parser.add_argument("workers", nargs="?", type=int, default=2, choices=range(2, 17), metavar="2..16")
     parser.add_argument("--precision", default="float64", choices=("float32", "float64"), help="(float64)")
     arguments = parser.parse_args()
-    count, precision = arguments.workers, arguments.precision
     clone_to(CLONE)
-    (CLONE / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    for option in (("cache.dir", str(ROOT / ".dvc/cache")), ("core.analytics", "false")):
-        run_dvc("config", "--local", "--quiet", *option, folder=CLONE)
+    shutil.copyfile(ROOT / "params.yaml", CLONE / "params.yaml")
+    run_dvc("config", "--local", "--quiet", "cache.dir", str(ROOT / ".dvc/cache"), folder=CLONE)
     if run_dvc("repro", "preprocess", folder=CLONE, changes=data_source()):
-        raise UserError("the data could not be prepared; DVC says above why")
-    alone, _ = train(1, precision)
-    together, seconds = train(count, precision)
-    table = alone.merge(together, on="epoch", suffixes=(" of 1", f" of {count}"))
-    columns = [f"{name} of {n}" for name in alone for n in (1, count)]
+        raise UserError("the data could not be prepared; DVC prints above why")
+    histories = []
+    for count in (1, arguments.workers):
+        set_params(CLONE, {"train": {"precision": arguments.precision, "workers": count}})
+        start = time.monotonic()
+        with workers(count, CLONE) as chief:
+            if run_dvc("repro", "train", folder=CLONE, changes=chief):
+                raise UserError(f"training with {count} workers failed; DVC prints above why")
+        seconds = time.monotonic() - start
+        histories.append(pd.read_csv(CLONE / "reports/history.csv", index_col="epoch"))
+    one, several = histories
+    table = pd.concat([each.add_suffix(f" of {n}") for each, n in zip(histories, (1, count), strict=True)], axis=1)
+    columns = [f"{name} of {n}" for name in one for n in (1, count)]
     print(f"\n{table[columns].to_string(float_format='%.6f')}\n")
-    largest = ", ".join(f"{name} {difference:.6f}" for name, difference in (alone - together).abs().max().items())
-    print(f"The largest differences, in {precision}: {largest}")
-    print(f"{count} workers took {seconds:.0f} s. What they say is in build/cluster/worker-*.log")
+    largest = ", ".join(f"{name} {difference:.6f}" for name, difference in (one - several).abs().max().items())
+    print(f"The largest differences, in {arguments.precision}: {largest}")
+    print(f"{count} workers took {seconds:.0f} s; their output is in build/cluster/worker-*.log")
 
 
 if __name__ == "__main__":

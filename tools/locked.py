@@ -1,101 +1,103 @@
-"""`make locked`: does dvc.lock fit the code, the parameters and the reports that are committed with it?
+"""`make locked`: is dvc.lock up to date with the files that git would store?
 
-`dvc status` compares more than a commit holds: in a fresh clone it counts the missing data as changes, and after a pull
-it would hold a commit up until the model is trained again. Data and models are not in git. So of these, dvc.lock has
-only to agree with itself: what a stage read is what another wrote. No large file is read, and each clone says the same.
+DVC compares dvc.lock with an export of the tracked files. Data and models are not in git; they count with the hashes in
+dvc.lock, so the answer is the same with the data, with older data after a pull, and without data in a fresh clone.
 """
 
-import hashlib
+import os
+import shutil
 import sys
-from collections.abc import Mapping
-from typing import Any
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir
+from functools import partial
+from pathlib import Path
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc_data.hashfile.build import build
+from dvc_data.index import DataIndexDirError
 
 from mnist.core.errors import UserError
-from mnist.core.params import read_yaml
 from tools.checkout import ROOT, git
-from tools.experiment import current_params, flatten
 
-KINDS_OF_OUTPUT = ("outs", "metrics", "plots")
-
-
-def names(entries: list[Any]) -> set[str]:
-    """The names in a list of dvc.yaml or dvc.lock, whose entries are a name, a name with options, or have a path."""
-    return {entry if isinstance(entry, str) else entry.get("path") or next(iter(entry)) for entry in entries}
+MEANINGS = {"modified": "is modified", "deleted": "is missing or not in git", "new": "is not in dvc.lock"}
 
 
-def changes_of_declaration(stage: Mapping[str, Any], locked: Mapping[str, Any]) -> list[str]:
-    """What dvc.yaml says of a stage that dvc.lock does not: any of cmd, params, deps, outs."""
-    declared = {
-        "cmd": stage["cmd"],
-        "params": names(stage.get("params", [])),
-        "deps": names(stage.get("deps", [])),
-        "outs": names([out for kind in KINDS_OF_OUTPUT for out in stage.get(kind, [])]),
-    }
-    recorded = {
-        "cmd": locked["cmd"],
-        "params": set(locked.get("params", {}).get("params.yaml", {})),
-        "deps": names(locked.get("deps", [])),
-        "outs": names(locked.get("outs", [])),
-    }
-    return [key for key in declared if declared[key] != recorded[key]]
+def export_tracked_files(folder: Path) -> Path:
+    """Write the tracked files to a folder, with the line ends of a clone; return the project's root in it."""
+    env = {**os.environ, "GIT_INDEX_FILE": f"{folder}/index"}
+    index, _, prefix = (git("rev-parse", "--git-path", "index", "--show-prefix") or "").partition("\n")
+    if not index:
+        raise UserError(f"{ROOT} is not in a git repository")
+    shutil.copyfile(ROOT / index, folder / "index")
+    for command in (["add", "--update", ":/"], ["checkout-index", "--all", f"--prefix={folder}/files/"]):
+        if git(*command, env=env) is None:
+            raise UserError(f"git {command[0]} failed; `git status` may show why")
+    (folder / "files" / prefix / ".dvc").mkdir(exist_ok=True)
+    return folder / "files" / prefix
 
 
-def changes_of_params(locked: Mapping[str, Any], params: Mapping[str, Any]) -> list[str]:
-    """The parameters, by dotted name, that have another value than a stage ran with."""
-    sections = locked.get("params", {}).get("params.yaml", {})
-    recorded = flatten(sections)
-    now = {key: value for key, value in params.items() if {key, key.partition(".")[0]} & set(sections)}
-    absent = object()
-    return [key for key in {**recorded, **now} if recorded.get(key, absent) != now.get(key, absent)]
+def find_changes(repo: Repo) -> Iterator[str]:
+    """Describe each difference between dvc.lock and the files of an export."""
+    repo.dvcfs.walk = partial(repo.dvcfs.walk, dvcfiles=True)  # the .dvc files in a folder are part of its hash
+    for file in {stage.path: stage.dvcfile for stage in repo.index.stages if isinstance(stage, PipelineStage)}.values():
+        recorded = file.stages.lockfile_data
+        for name, stage in file.stages.items():
+            changes = stage_changes(repo, stage) if name in recorded else ["not in dvc.lock"]
+            yield from (f"stage {stage.addressing}: {change}" for change in changes)
+        for name in sorted(recorded.keys() - file.stages.keys()):
+            yield f"stage {name}: not in {file.relpath}; delete it from dvc.lock"
 
 
-def differences() -> list[str]:
-    """Each way in which dvc.lock does not fit the working tree, in a sentence.
+def stage_changes(repo: Repo, stage: PipelineStage) -> Iterator[str]:
+    """Describe each difference between a stage of an export and its record in dvc.lock."""
+    if stage.cmd_changed:
+        yield "cmd is modified"
+    for dep in [] if stage.frozen else stage.deps:
+        status = dep.status().get(str(dep)) if isinstance(dep, ParamsDependency) else dependency_status(repo, dep)
+        changes = (
+            {f"{dep}: {key}": change for key, change in status.items()} if isinstance(status, dict) else {dep: status}
+        )
+        yield from (f"{name} {MEANINGS[change]}" for name, change in changes.items() if change)
+    for out in stage.outs:
+        status = out.status().get(str(out)) if not out.use_cache else None if out.hash_info else "new"
+        if status:
+            yield f"{out} {MEANINGS[status]}"
 
-    Raises:
-        UserError: dvc.yaml, dvc.lock or params.yaml cannot be read.
-    """
-    stages, lock = (read_yaml(ROOT / name).get("stages", {}) for name in ("dvc.yaml", "dvc.lock"))
-    params = current_params()
-    in_git = set((git("ls-files") or "").splitlines())
-    cached = names([out for stage in stages.values() for out in stage.get("outs", [])])
-    written = {out["path"]: out["md5"] for locked in lock.values() for out in locked.get("outs", [])}
 
-    def content(path: str) -> str | None:
-        if path in cached:
-            return written.get(path)
-        file = ROOT / path
-        return hashlib.md5(file.read_bytes()).hexdigest() if path in in_git and file.is_file() else None  # noqa: S324
-
-    found = [f"stage {name} is not in both dvc.yaml and dvc.lock" for name in sorted(stages.keys() ^ lock.keys())]
-    for name in (name for name in stages if name in lock):
-        found += [
-            f"dvc.yaml: {key} of stage {name} changed" for key in changes_of_declaration(stages[name], lock[name])
-        ]
-        found += [
-            f"params.yaml: {key} is not what stage {name} ran with" for key in changes_of_params(lock[name], params)
-        ]
-        for kind, did in (("deps", "read"), ("outs", "wrote")):
-            for file in lock[name].get(kind, []):
-                now = content(file["path"])
-                if now is None:
-                    found.append(f"{file['path']}, which stage {name} {did}, is missing or not in git")
-                elif now != file["md5"]:
-                    found.append(f"{file['path']} is not what stage {name} {did}")
-    return found
+def dependency_status(repo: Repo, dep: Output) -> str | None:
+    """Compare a file or folder with its hash in dvc.lock, in DVC's words; None if they are the same or unknown."""
+    if not dep.is_in_repo:
+        return None
+    path = repo.dvcfs.from_os_path(dep.fs_path)
+    try:
+        # DVC's file system has the files in git and, with their hashes in dvc.lock, the outputs that are not in git.
+        md5 = repo.dvcfs.info(path).get("md5")
+        md5 = md5 or build(repo.cache.local, path, repo.dvcfs, "md5", dry_run=True)[2].hash_info.value
+    except FileNotFoundError:
+        return "deleted"
+    except DataIndexDirError:  # part of a folder output whose list of files is not in this machine's cache
+        return None
+    return None if md5 == dep.hash_info.value else "modified" if dep.hash_info else "new"
 
 
 def main() -> int:
-    """Check; return the exit status: 0 if dvc.lock fits, 1 if not."""
+    """Check; return the exit status: 0 if dvc.lock is up to date, 1 if not."""
     try:
-        found = differences()
-    except UserError as error:
-        found = [str(error)]
-    if not found:
-        return 0
-    print("\n".join(f"locked: {difference}" for difference in found), file=sys.stderr)
-    print("locked: run `dvc repro`, and commit dvc.lock and reports with the change", file=sys.stderr)
-    return 1
+        with tempfile.TemporaryDirectory(prefix="locked-") as folder, Repo(str(ROOT)) as repo:
+            config = {"core": {"no_scm": True, "site_cache_dir": folder}, "cache": {"dir": repo.cache.local_cache_dir}}
+            with chdir(export_tracked_files(Path(folder))), Repo(config=config) as export:
+                problems = list(find_changes(export))
+    except (UserError, DvcException) as error:
+        problems = [str(error)]
+    if problems:
+        problems.append("run `dvc repro`, and commit dvc.lock and reports with the change")
+        print("\n".join(f"locked: {problem}" for problem in problems), file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Make .venv with exactly the packages of the given lock file: tools/setup.sh requirements.txt
+# Create .venv with exactly the packages of a lock file: tools/setup.sh requirements.txt
 set -eu
 lock=$1
-fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+valid='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 if ! [ -x .venv/bin/python ]; then
     for python in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
-        if "$python" -c "$fits" 2>/dev/null; then found=$python; break; fi
+        if "$python" -c "$valid" 2>/dev/null; then found=$python; break; fi
     done
     if [ -z "${found:-}" ]; then
-        echo "No Python 3.11, 3.12 or 3.13 found; install one, or name it: make PYTHON=/path/to/python" >&2
+        echo "No Python 3.11, 3.12 or 3.13 found; install one, or give its path: make PYTHON=/path/to/python" >&2
         exit 1
     fi
     echo "Setting up .venv with $("$found" --version) (a few minutes, once)"

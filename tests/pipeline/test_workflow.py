@@ -1,4 +1,4 @@
-"""What surrounds the code: the workflow and the other files for GitHub, the check of dvc.lock, the hooks of git."""
+"""The files for GitHub and git around the code: the workflow, its scripts in .ci, and the hooks."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,43 +14,50 @@ from conftest import ALL, GIT, Checkout
 
 from tools.checkout import ROOT, environment
 
-WORKFLOW = ROOT / ".github/workflows/ci.yml"
-JOBS = yaml.safe_load(WORKFLOW.read_text())["jobs"]
-STEPS = list(chain.from_iterable(job["steps"] for job in JOBS.values()))
+WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
+JOBS = yaml.safe_load(WORKFLOW)["jobs"]
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
 RUNS = [step["run"] for step in STEPS if "run" in step]
 DEVCONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text())
-HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
 SCRIPTS = [path for path in sorted((ROOT / ".ci").iterdir()) if path.suffix != ".sh"]
-SHELL = [*RUNS, DEVCONTAINER["postCreateCommand"], *(path.read_text() for path in SCRIPTS)]
-SHELL += [hook["entry"] for repo in HOOKS for hook in repo["hooks"]]
-MAKEFILE = (ROOT / "Makefile").read_text()
+SHELL = [*RUNS, DEVCONTAINER["postCreateCommand"], *(hook["entry"] for hook in HOOKS)]
+SHELL += [path.read_text() for path in SCRIPTS]
 
 
 @pytest.mark.parametrize(
-    ("schema", "path"), [("vendor.github-workflows", WORKFLOW), ("vendor.dependabot", ROOT / ".github/dependabot.yml")]
+    ("schema", "path"),
+    [("vendor.github-workflows", ".github/workflows/ci.yml"), ("vendor.dependabot", ".github/dependabot.yml")],
 )
-def test_github_understands_the_files(schema: str, path: Path) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(path)]
+def test_the_files_for_github_are_valid(schema: str, path: str) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("shell", SHELL)
-def test_scripts_and_make_targets_that_are_named_exist(shell: str) -> None:
-    for script in re.findall(r"(?<![\w/])\.ci/[\w.]+", shell):
-        assert os.access(ROOT / script, os.X_OK), script
-    for targets in re.findall(r"(?m)^ *(?:time )?make((?: [a-z./-]+(?!\S))*)", shell):
-        for target in targets.split():
-            assert re.search(rf"(?m)^{re.escape(target)}:", MAKEFILE), target
-    assert not re.search(r"\bpip install\b", shell)  # only tools/setup.sh installs, with hashes
+def test_each_make_target_that_a_script_names_exists() -> None:
+    commands = [line.partition("|")[0].split() for shell in SHELL for line in shell.splitlines()]
+    words = {word for command in commands if command[:1] == ["make"] for word in command[1:]}
+    targets = sorted(word for word in words if re.fullmatch("[a-z./-]+", word))
+    assert {"check", "gate", "locked", "test-slow", ".venv/ready-dev"} < set(targets)
+    done = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_script_is_executable_and_leaves_installing_to_the_setup() -> None:
+    names = set(re.findall(r"\.ci/[a-z]+", "\n".join(RUNS)))
+    assert names
+    assert names <= {f".ci/{path.name}" for path in SCRIPTS}
+    assert all(os.access(path, os.X_OK) for path in SCRIPTS)
+    assert not any("pip install" in shell for shell in SHELL)  # tools/setup.sh does, and checks the hashes
 
 
 def test_the_workflow_can_do_no_harm() -> None:
-    assert yaml.safe_load(WORKFLOW.read_text())["permissions"] == {"contents": "read"}
+    assert yaml.safe_load(WORKFLOW)["permissions"] == {"contents": "read"}
     assert not any("permissions" in job for job in JOBS.values())
-    assert "pull_request_target" not in WORKFLOW.read_text()
-    assert "secrets." not in WORKFLOW.read_text()
-    assert not any("${{" in run for run in RUNS)  # what a pull request says reaches the shell as variables only
+    assert "pull_request_target" not in WORKFLOW
+    assert "secrets." not in WORKFLOW
+    assert not any("${{" in run for run in RUNS)  # text of a pull request reaches the shell only in variables
     for step in STEPS:
         if "uses" in step:
             assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
@@ -66,28 +72,26 @@ def test_each_python_that_the_setup_accepts_is_tested() -> None:
     assert DEVCONTAINER["image"].partition(":")[2].partition("-")[0] in versions
 
 
-def test_what_is_cached_spares_downloads_and_no_run_of_a_stage() -> None:
-    kept = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/cache")]
-    assert kept == [".dvc/cache/files"]  # without .dvc/cache/runs
+def test_the_cache_saves_downloads_and_not_runs_of_stages() -> None:
+    paths = [step["with"]["path"] for step in STEPS if step.get("uses", "").startswith("actions/cache")]
+    assert paths == [".dvc/cache/files"]  # without .dvc/cache/runs
     assert "dvc repro --force --no-run-cache\n" in (ROOT / ".ci/reproduce").read_text()
 
 
 @pytest.mark.slow
-def test_with_a_cache_every_stage_is_executed_and_the_published_files_are_not_fetched(
+def test_with_a_cache_every_stage_runs_and_nothing_is_downloaded(
     checkout: Checkout, digits_mirror: Path, tmp_path: Path
 ) -> None:
     clone = Checkout(tmp_path / "job")
-    checkout.edit("mnist/dataset/datasets.yaml", "scikit-learn://digits/", "http://127.0.0.1:9/")
+    checkout.edit("datasets/digits.yaml", "scikit-learn://digits/", "http://127.0.0.1:9/")
     checkout.edit("params.yaml", "floor: 0.97", "floor: 0.1")
     checkout.repro(changes={"DATASET_MIRROR": str(digits_mirror)})
     checkout.git("commit", "--all", "--message", "a source that is gone")
     checkout.git("clone", ".", str(clone.folder))
     shutil.copytree(checkout.folder / ".dvc/cache/files", clone.folder / ".dvc/cache/files")
-    (clone.folder / ".venv").mkdir()
-    (clone.folder / ".venv/ready").touch()  # so that make takes the programs of the Python that runs the tests
-    command = [".ci/reproduce"]
+    use_this_python(clone)
     environ = environment({"DATASET_MIRROR": ""})
-    done = subprocess.run(command, cwd=clone.folder, env=environ, capture_output=True, text=True)
+    done = subprocess.run([".ci/reproduce"], cwd=clone.folder, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.findall(r"Running stage '(\w+)'", done.stdout) == ALL
     assert "gate: passed" in done.stdout
@@ -107,58 +111,8 @@ def test_the_summary_has_the_changes_as_tables(checkout: Checkout) -> None:
     assert any(row[:1] == ["pytest"] and row[2] == f"0.{row[1]}" for row in rows)
 
 
-def locked(checkout: Checkout) -> list[str]:
-    """What the check says, without its advice."""
-    done = checkout.run("-m", "tools.locked")
-    lines = done.stderr.splitlines()
-    assert done.returncode == (1 if lines else 0)
-    assert not lines or lines.pop() == "locked: run `dvc repro`, and commit dvc.lock and reports with the change"
-    return [line.removeprefix("locked: ") for line in lines]
-
-
-def test_dvc_lock_fits_after_a_run_and_in_a_fresh_clone_without_data(checkout: Checkout, tmp_path: Path) -> None:
-    assert locked(checkout) == []
-    clone = Checkout(tmp_path / "fresh")
-    checkout.git("clone", "--quiet", ".", str(clone.folder))
-    assert not (clone.folder / "data").exists()
-    assert locked(clone) == []
-
-
-def test_what_dvc_lock_does_not_fit_is_named(checkout: Checkout) -> None:
-    checkout.set_param("epochs", "3")
-    checkout.edit("stages/train.py", "\nimport ", "\n\nimport ")
-    checkout.edit("dvc.yaml", "cmd: python -m stages.plot", "cmd: python -B -m stages.plot")
-    checkout.git("rm", "--cached", "mnist/metrics/interval.py")
-    (checkout.folder / "reports/figures/recall.png").unlink()
-    (checkout.folder / "models/model.keras").unlink()  # it is in DVC's cache, not in git
-    lock = yaml.safe_load((checkout.folder / "dvc.lock").read_text())
-    for stage in ("evaluate", "report"):
-        model = next(file for file in lock["stages"][stage]["deps"] if file["path"] == "models/model.keras")
-        model["md5"] = "0" * 32
-    (checkout.folder / "dvc.lock").write_text(yaml.safe_dump(lock))
-    assert locked(checkout) == [
-        "params.yaml: train.epochs is not what stage train ran with",
-        "stages/train.py is not what stage train read",
-        "models/model.keras is not what stage evaluate read",
-        "mnist/metrics/interval.py, which stage evaluate read, is missing or not in git",
-        "dvc.yaml: cmd of stage plot changed",
-        "mnist/metrics/interval.py, which stage plot read, is missing or not in git",
-        "reports/figures/recall.png, which stage plot wrote, is missing or not in git",
-        "params.yaml: train.epochs is not what stage report ran with",
-        "models/model.keras is not what stage report read",
-        "mnist/metrics/interval.py, which stage report read, is missing or not in git",
-    ]
-
-
-def test_a_stage_that_never_ran_is_named(checkout: Checkout) -> None:
-    checkout.edit("dvc.yaml", "  plot:\n    desc", "  draw:\n    desc")
-    assert locked(checkout) == [f"stage {name} is not in both dvc.yaml and dvc.lock" for name in ("draw", "plot")]
-
-
 def test_git_refuses_a_commit_that_a_hook_refuses(checkout: Checkout, tmp_path: Path) -> None:
-    (checkout.folder / ".venv").mkdir()
-    for name in ("ready", "ready-dev"):  # so that make takes the programs of the Python that runs the tests
-        (checkout.folder / ".venv" / name).touch()
+    use_this_python(checkout)
     settings = environment({"PRE_COMMIT_HOME": str(tmp_path / "pre-commit")})
     install = [sys.executable, "-m", "pre_commit", "install"]
     subprocess.run(install, cwd=checkout.folder, env=settings, check=True, capture_output=True)
@@ -170,11 +124,18 @@ def test_git_refuses_a_commit_that_a_hook_refuses(checkout: Checkout, tmp_path: 
     checkout.edit("stages/plot.py", "\nimport ", "\nimport  ")
     refused = commit()
     assert refused.returncode == 1
-    assert "- hook id: check" in refused.stderr  # which stands under a hook that failed
-    assert "locked: stages/plot.py is not what stage plot read" in refused.stderr
+    assert "- hook id: check" in refused.stderr  # printed below a hook that failed
+    assert "locked: stage plot: stages/plot.py is modified" in refused.stderr
 
     checkout.edit("stages/plot.py", "\nimport  ", "\nimport ")
-    checkout.edit("README.md", "reproducibly", "again")
-    settings["SKIP"] = "check"  # it would take long here, where it finds no cache of its own
+    (checkout.folder / "README.md").write_text("No stage reads it.\n")
+    settings["SKIP"] = "check"  # slow without a cache of its own
     accepted = commit()
     assert accepted.returncode == 0, accepted.stderr
+
+
+def use_this_python(checkout: Checkout) -> None:
+    """Let make use the Python that runs the tests, instead of setting up .venv."""
+    (checkout.folder / ".venv").mkdir()
+    for name in ("ready", "ready-dev"):
+        (checkout.folder / ".venv" / name).touch()

@@ -1,5 +1,6 @@
-"""What `make` does beyond DVC: find what is damaged in its cache, and bring back what it took away for a failed run."""
+"""What `make` adds to DVC: it finds corrupt files in the cache, and restores earlier results after a failed run."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -9,15 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import ALL, Checkout, wait_until
 
-from tools.cache import outputs_of
-
 MODEL = "models/model.keras"
 
 
-def damage(checkout: Checkout, path: str) -> None:
-    """Change a byte of an output in DVC's cache, as a bad disk does: size, time and mode of the file stay."""
-    outputs = outputs_of(checkout.folder / "dvc.lock")
-    md5 = {name: md5 for stage in outputs.values() for name, md5 in stage.items()}[path]
+def corrupt(checkout: Checkout, path: str) -> None:
+    """Change a byte of a file in DVC's cache, as a bad disk does: its size, time and mode stay."""
+    md5 = hashlib.md5((checkout.folder / path).read_bytes()).hexdigest()
     cached = checkout.folder / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     before = cached.stat()
     content = bytearray(cached.read_bytes())
@@ -37,28 +35,28 @@ def stages_run(output: str) -> list[str]:
     [(MODEL, "train"), ("data/processed/train_images.npy", "preprocess"), ("reports/metrics.json", "evaluate")],
 )
 @pytest.mark.slow
-def test_what_is_damaged_in_the_cache_is_named_and_made_again(checkout: Checkout, path: str, stage: str) -> None:
+def test_what_is_corrupt_in_the_cache_is_named_and_produced_again(checkout: Checkout, path: str, stage: str) -> None:
     before = checkout.outputs()
-    damage(checkout, path)
+    corrupt(checkout, path)
     (checkout.folder / path).unlink()
     assert checkout.repro() == []  # DVC takes the file from its cache, and does not look at it
     assert checkout.outputs() != before
     done = checkout.run("-m", "tools.run")
-    assert done.stderr.startswith(f"run: damaged in DVC's cache, and to be made again: {path}\n")
+    assert done.stderr.startswith(f"run: corrupt in DVC's cache, to be produced again: {path}\n")
     assert stages_run(done.stdout) == [stage]
     assert checkout.outputs() == before
     assert checkout.run("-m", "tools.run").stderr == ""
 
 
 @pytest.mark.slow
-def test_what_was_damaged_since_an_earlier_run_and_read_is_made_again_with_all_that_follows(checkout: Checkout) -> None:
+def test_what_was_computed_from_a_corrupt_file_is_produced_again(checkout: Checkout) -> None:
     before, params = checkout.outputs(), (checkout.folder / "params.yaml").read_text()
-    damage(checkout, "data/processed/train_images.npy")
+    corrupt(checkout, "data/processed/train_images.npy")
     checkout.set_param("validation_size", "201")
     checkout.repro()
     (checkout.folder / "params.yaml").write_text(params.replace("learning_rate: 0.001", "learning_rate: 0.002"))
     done = checkout.run("-m", "tools.run")
-    assert "run: damaged in DVC's cache, and to be made again: data/processed/train_images.npy\n" in done.stderr
+    assert "run: corrupt in DVC's cache, to be produced again: data/processed/train_images.npy\n" in done.stderr
     assert stages_run(done.stdout)[-len(ALL) :] == ALL
     made = checkout.outputs()
     shutil.rmtree(checkout.folder / ".dvc/cache")
@@ -67,36 +65,64 @@ def test_what_was_damaged_since_an_earlier_run_and_read_is_made_again_with_all_t
 
 
 @pytest.mark.slow
-def test_a_shared_cache_is_looked_through_as_well(checkout: Checkout, tmp_path: Path) -> None:
-    before = checkout.outputs()
-    damage(checkout, MODEL)
-    (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
-    checkout.run("-m", "dvc", "config", "--local", "cache.dir", str(tmp_path / "shared"))
-    (checkout.folder / MODEL).unlink()
+def test_equal_outputs_that_share_a_corrupt_file_are_both_produced_again(checkout: Checkout) -> None:
+    checkout.set_param("validation_size", "0")
+    checkout.repro("preprocess")
+    path = checkout.folder / "data/processed/validation_images.npy"
+    before = path.read_bytes()
+    corrupt(checkout, "data/processed/test_images.npy")
     done = checkout.run("-m", "tools.run")
-    assert f"made again: {MODEL}\n" in done.stderr
+    names = "data/processed/validation_images.npy, data/processed/test_images.npy"
+    assert done.stderr.startswith(f"run: corrupt in DVC's cache, to be produced again: {names}\n")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_folder_output_is_not_corrupt_unless_a_file_in_it_is(checkout: Checkout) -> None:
+    stage = "  split:\n    cmd: mkdir parts; echo 1 > parts/1; echo 2 > parts/2\n    outs: [parts]\n"
+    checkout.edit("dvc.yaml", "\nplots:\n", f"{stage}\nplots:\n")
+    checkout.repro()
+    assert checkout.run("-m", "tools.run").stderr == ""
+    corrupt(checkout, "parts/2")
+    done = checkout.run("-m", "tools.run")
+    assert done.stderr == "run: corrupt in DVC's cache, to be produced again: parts/2\n"
+    assert stages_run(done.stdout) == ["split"]
+    assert (checkout.folder / "parts/2").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("level", ["--local", "--global"])
+@pytest.mark.slow
+def test_a_shared_cache_is_checked(checkout: Checkout, tmp_path: Path, level: str) -> None:
+    before = checkout.outputs()
+    corrupt(checkout, MODEL)
+    (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
+    changes = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path)}
+    checkout.run("-m", "dvc", "config", level, "cache.dir", str(tmp_path / "shared"), changes=changes)
+    (checkout.folder / MODEL).unlink()
+    done = checkout.run("-m", "tools.run", changes=changes)
+    assert f"produced again: {MODEL}\n" in done.stderr
     assert checkout.outputs() == before
 
 
-@pytest.mark.parametrize("how", ["mistake", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["user error", "Ctrl-C"])
 @pytest.mark.parametrize("results", ["committed", "cached"])
 @pytest.mark.slow
-def test_after_a_make_that_failed_the_earlier_results_are_there(checkout: Checkout, how: str, results: str) -> None:
+def test_a_failed_make_restores_the_earlier_results(checkout: Checkout, how: str, results: str) -> None:
     if results == "cached":
         checkout.set_param("epochs", "3")
         checkout.repro()
     else:
         shutil.rmtree(checkout.folder / ".dvc/cache/files")
     before, lock = checkout.outputs(), (checkout.folder / "dvc.lock").read_bytes()
-    checkout.set_param("epochs", "0" if how == "mistake" else "10000")
+    checkout.set_param("epochs", "0" if how == "user error" else "10000")
     run = checkout.start("-m", "tools.run")
     if how == "Ctrl-C":
         wait_until(lambda: not (checkout.folder / "reports/history.csv").exists(), run)
         os.killpg(run.pid, signal.SIGINT)
-    said = run.communicate()
-    assert run.returncode, said
+    output = run.communicate()
+    assert run.returncode, output
     after = checkout.outputs()
-    if results == "committed":  # of models and data the cache that was deleted was the only copy
+    if results == "committed":  # the deleted cache had the only copy of models and data
         before, after = ({p: c for p, c in each.items() if p.startswith("reports")} for each in (before, after))
     assert after == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock

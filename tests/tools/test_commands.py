@@ -1,6 +1,7 @@
-"""The commands around the pipeline: `make` without a source, and `make verify`."""
+"""The commands around the pipeline: `make`, with and without a source, and `make verify`."""
 
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -12,14 +13,13 @@ from tools.cluster import workers
 
 
 @pytest.mark.slow
-def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout) -> None:
+def test_make_without_a_source_runs_the_demo(unreproduced: Checkout) -> None:
     unreproduced.set_param("dataset", "mnist")
-    catalogue = unreproduced.folder / "mnist/dataset/datasets.yaml"
-    catalogue.write_text(catalogue.read_text().replace("https://", "http://127.0.0.1:9/"))
+    unreproduced.edit("datasets/mnist.yaml", "https://", "http://127.0.0.1:9/")
     unreproduced.git("commit", "--all", "--message", "no source")
     done = unreproduced.run("-m", "tools.run", changes={"DATASET_MIRROR": ""})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("No source of MNIST can be reached: running the demo instead")
+    assert done.stdout.startswith("No source of MNIST can be reached: running the demo on scikit-learn's digits\n")
     assert "test images of scikit-learn digits." in done.stdout
     demo = unreproduced.folder / "build/demo"
     assert json.loads((demo / "reports/data.json").read_text())["dataset"] == "digits"
@@ -29,7 +29,7 @@ def test_make_without_a_source_runs_the_demo_and_says_so(unreproduced: Checkout)
 
 
 @pytest.mark.slow
-def test_a_first_make_runs_every_stage_even_those_whose_results_are_in_git(checkout: Checkout) -> None:
+def test_a_first_make_runs_every_stage_even_with_results_in_git(checkout: Checkout) -> None:
     before = checkout.outputs()
     for folder in ("data", "models", ".dvc/cache"):
         shutil.rmtree(checkout.folder / folder)
@@ -38,7 +38,7 @@ def test_a_first_make_runs_every_stage_even_those_whose_results_are_in_git(check
     assert checkout.outputs() == before
 
 
-def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:
+def test_make_with_nothing_to_do_prints_the_result(checkout: Checkout) -> None:
     done = checkout.run("-m", "tools.run")
     assert "Running stage" not in done.stdout
     metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
@@ -46,6 +46,15 @@ def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:
         done.stdout
     )
     assert f"): {metrics['errors']} errors in the 360 test images of scikit-learn digits.\n" in done.stdout
+
+
+def test_make_names_an_unknown_data_set_before_it_runs_dvc(checkout: Checkout) -> None:
+    checkout.set_param("dataset", "digit")
+    before = checkout.outputs()
+    done = checkout.run("-m", "tools.run")
+    message = "run: params.yaml: download.dataset is 'digit', but datasets/ has only digits, fashion_mnist, mnist\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    assert checkout.outputs() == before
 
 
 def test_the_process_that_measures_memory_holds_little(checkout: Checkout) -> None:
@@ -59,11 +68,12 @@ def test_verify_finds_every_output_the_same(checkout: Checkout) -> None:
     done = checkout.run("-m", "tools.verify", "--stage", "preprocess")
     assert done.returncode == 0, done.stderr
     assert "all 11 outputs are the same, bit for bit" in done.stdout
+    assert f"architecture {platform.machine()}" in done.stdout
     assert "compute.threads 2" in done.stdout
 
 
 @pytest.mark.slow
-def test_verify_proves_on_one_machine_what_several_workers_computed(checkout: Checkout) -> None:
+def test_verify_reproduces_several_workers_on_one_machine(checkout: Checkout) -> None:
     checkout.set_param("workers", "2")
     with workers(2, checkout.folder) as chief:
         assert checkout.repro(changes=chief) == ["train", "evaluate", "plot", "report"]
@@ -85,7 +95,7 @@ def test_verify_names_the_output_that_differs(checkout: Checkout) -> None:
     assert f"{right[at : at + 32]}  DIFFERENT" in done.stdout
 
 
-def test_verify_does_not_take_the_word_of_damaged_raw_files(checkout: Checkout) -> None:
+def test_verify_downloads_what_is_corrupt_in_the_checkout(checkout: Checkout) -> None:
     labels = checkout.folder / "data/raw/t10k-labels-idx1-ubyte.gz"
     labels.unlink()
     labels.write_bytes(b"noise")

@@ -1,6 +1,7 @@
-"""`make gate`: what passes, what fails, and what cannot be judged, in real checkouts with planted predictions."""
+"""`make gate` in real checkouts with planted predictions: passed, failed, and cannot be judged."""
 
 import csv
+import json
 import re
 import subprocess
 from collections.abc import Iterable
@@ -9,14 +10,15 @@ import pytest
 from conftest import Checkout
 from scipy.stats import binomtest
 
-from tools.gate import p_value_of_drop
+from tools.checkout import ROOT
+from tools.gate import mcnemar_p_value
 
 TABLE = "reports/predictions.csv"
 COUNT = 360
 
 
 def plant(checkout: Checkout, wrong: Iterable[int]) -> None:
-    """Let just these of the test images be predicted wrong."""
+    """Make only these test images misclassified."""
     path = checkout.folder / TABLE
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
@@ -36,7 +38,7 @@ def gate(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess[str
     return done
 
 
-def said(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def values(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """The value of each line, by its name."""
     lines = [re.split(" {2,}", line) for line in done.stdout.splitlines()[:-1]]
     return {name: value for name, value, _ in lines}
@@ -55,11 +57,11 @@ def test_an_accuracy_below_the_floor_fails(checkout: Checkout, wrong: int, statu
     done = gate(checkout)
     assert (done.returncode, done.stderr) == (status, "")
     assert done.stdout.splitlines()[-1] == verdict
-    assert said(done) == {
+    assert values(done) == {
         "accuracy here": f"{1 - wrong / COUNT:.4f}",
         "accuracy at HEAD": f"{1 - wrong / COUNT:.4f}",
-        "images turned wrong": "0",
-        "images turned right": "0",
+        "newly wrong": "0",
+        "newly right": "0",
         "p-value of a drop": "1",
     }
 
@@ -84,7 +86,7 @@ def test_an_accuracy_at_the_floor_passes(checkout: Checkout) -> None:
         (0, 30, "1", 0),
     ],
 )
-def test_a_drop_fails_if_chance_would_seldom_bring_it_about(
+def test_a_drop_fails_if_chance_rarely_explains_it(
     checkout: Checkout, wrong: int, right: int, p_value: str, status: int
 ) -> None:
     checkout.set_param("floor", "0.5")
@@ -94,8 +96,8 @@ def test_a_drop_fails_if_chance_would_seldom_bring_it_about(
     plant(checkout, range(200, 200 + wrong))
     done = gate(checkout, "HEAD~1")
     assert done.returncode == status, done.stdout
-    numbers = said(done)
-    assert (numbers["images turned wrong"], numbers["images turned right"]) == (str(wrong), str(right))
+    numbers = values(done)
+    assert (numbers["newly wrong"], numbers["newly right"]) == (str(wrong), str(right))
     assert numbers["accuracy at HEAD~1"] == f"{1 - right / COUNT:.4f}"
     assert numbers["accuracy here"] == f"{1 - wrong / COUNT:.4f}"
     assert numbers["p-value of a drop"] == p_value
@@ -103,7 +105,7 @@ def test_a_drop_fails_if_chance_would_seldom_bring_it_about(
     assert (done.stdout.splitlines()[-1] == dropped) == bool(status)
 
 
-def test_a_drop_at_the_very_significance_fails_and_both_reasons_are_said(checkout: Checkout) -> None:
+def test_a_drop_at_the_significance_fails_and_both_reasons_are_named(checkout: Checkout) -> None:
     checkout.set_param("significance", "0.0625")
     plant(checkout, range(20))
     commit(checkout)
@@ -116,37 +118,34 @@ def test_a_drop_at_the_very_significance_fails_and_both_reasons_are_said(checkou
 
 
 @pytest.mark.slow
-def test_an_experiment_of_dvc_can_be_named(checkout: Checkout) -> None:
+def test_a_dvc_experiment_is_a_revision(checkout: Checkout) -> None:
     checkout.set_param("floor", "0")
     commit(checkout)
     done = checkout.run("-m", "dvc", "exp", "run", "--name", "longer", "--set-param", "train.epochs=3")
     assert done.returncode == 0, done.stderr
-    assert said(gate(checkout, "HEAD"))["images turned right"] != "0"
+    assert values(gate(checkout, "HEAD"))["newly right"] != "0"
     same = gate(checkout, "longer")
     assert same.returncode == 0, same.stderr
-    assert (said(same)["images turned wrong"], said(same)["images turned right"]) == ("0", "0")
+    assert (values(same)["newly wrong"], values(same)["newly right"]) == ("0", "0")
     plant(checkout, range(COUNT))
     assert gate(checkout, "longer").returncode == 1
-    assert "git knows no revision or DVC experiment 'long'" in gate(checkout, "long").stderr
+    assert "git has no revision or DVC experiment 'long'" in gate(checkout, "long").stderr
 
 
 @pytest.mark.parametrize(
     ("revision", "message"),
     [
-        (
-            "nowhere",
-            "git knows no revision or DVC experiment 'nowhere'; see `git log` and `dvc exp list --all-commits`",
-        ),
+        ("nowhere", "git has no revision or DVC experiment 'nowhere'; see `git log`, `dvc exp list --all-commits`"),
         ("HEAD~1", "reports/predictions.csv is not in git at HEAD~1; name a revision that has it: make gate REV=..."),
     ],
 )
-def test_a_revision_without_predictions_is_said(checkout: Checkout, revision: str, message: str) -> None:
+def test_a_revision_without_predictions_is_named(checkout: Checkout, revision: str, message: str) -> None:
     done = gate(checkout, revision)
     assert (done.returncode, done.stderr, done.stdout) == (2, f"gate: {message}\n", "")
 
 
 @pytest.mark.parametrize("change", ["another class", "one image less"])
-def test_predictions_of_other_images_are_not_compared(checkout: Checkout, change: str) -> None:
+def test_predictions_of_different_images_are_not_compared(checkout: Checkout, change: str) -> None:
     lines = (checkout.folder / TABLE).read_text().splitlines(keepends=True)
     if change == "another class":
         lines[7] = lines[7].replace(",", ",1", 1)
@@ -155,25 +154,27 @@ def test_predictions_of_other_images_are_not_compared(checkout: Checkout, change
     (checkout.folder / TABLE).write_text("".join(lines))
     done = gate(checkout)
     assert done.returncode == 2
-    assert done.stderr.startswith("gate: reports/predictions.csv at HEAD is of other test images than here")
+    assert done.stderr.startswith("gate: reports/predictions.csv at HEAD has different test images")
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"index,actual,predicted\n", b"a,b\n1,2\n", b"actual,predicted\n1,1\n2\n", b"actual,predicted\n\xff,"],
 )
-def test_damaged_predictions_are_said_here_and_there(checkout: Checkout, content: bytes) -> None:
+def test_corrupt_predictions_are_named_here_and_at_the_revision(checkout: Checkout, content: bytes) -> None:
     right = (checkout.folder / TABLE).read_bytes()
     (checkout.folder / TABLE).write_bytes(content)
     commit(checkout)
     for place in ("here", "at HEAD"):
         done = gate(checkout)
         assert done.returncode == 2
-        assert done.stderr.startswith(f"gate: reports/predictions.csv {place} is no table of actual and predicted")
+        assert done.stderr.startswith(
+            f"gate: reports/predictions.csv {place} is not a valid table of actual and predicted"
+        )
         (checkout.folder / TABLE).write_bytes(right)
 
 
-def test_missing_predictions_are_said(checkout: Checkout) -> None:
+def test_missing_predictions_are_named(checkout: Checkout) -> None:
     (checkout.folder / TABLE).unlink()
     done = gate(checkout)
     assert done.returncode == 2
@@ -198,18 +199,26 @@ def test_a_wrong_parameter_is_named(checkout: Checkout, key: str, value: str, al
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"), [(1, 0), (0, 1), (0, 9), (3, 3), (57, 31), (1000, 900), (5000, 0), (900, 1000)]
+    ("newly_wrong", "newly_right"), [(1, 0), (0, 1), (0, 9), (3, 3), (57, 31), (1000, 900), (5000, 0), (900, 1000)]
 )
-def test_the_p_value_is_that_of_scipys_exact_test(wrong: int, right: int) -> None:
-    theirs = binomtest(wrong, wrong + right, alternative="greater").pvalue
-    assert p_value_of_drop(wrong, right) == pytest.approx(theirs, rel=1e-9)
+def test_the_p_value_is_that_of_scipys_exact_test(newly_wrong: int, newly_right: int) -> None:
+    expected = binomtest(newly_wrong, newly_wrong + newly_right, alternative="greater").pvalue
+    assert mcnemar_p_value(newly_wrong, newly_right) == pytest.approx(expected, rel=1e-9)
 
 
 def test_without_a_changed_image_the_p_value_is_1() -> None:
-    assert p_value_of_drop(0, 0) == 1
+    assert mcnemar_p_value(0, 0) == 1
 
 
 def test_it_starts_without_the_slow_packages(checkout: Checkout) -> None:
     slow = "{'tensorflow', 'keras', 'sklearn', 'scipy.stats', 'pandas', 'matplotlib'}"
     done = checkout.run("-c", f"import sys, tools.gate; print({slow} & set(sys.modules))")
     assert done.stdout == "set()\n"
+
+
+def test_the_committed_results_are_of_mnist_and_reach_the_tutorials_accuracy() -> None:
+    data, metrics = (json.loads((ROOT / f"reports/{name}.json").read_text()) for name in ("data", "metrics"))
+    sizes = {name: split["n"] for name, split in data["splits"].items()}
+    assert (data["title"], sizes) == ("MNIST", {"train": 55_000, "validation": 5_000, "test": 10_000})
+    assert metrics["accuracy"] >= 0.975
+    assert metrics["accuracy"] == pytest.approx(1 - metrics["errors"] / 10_000)
