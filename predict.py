@@ -58,11 +58,12 @@ def prepare(path: Path, data: DataSummary) -> np.ndarray:
 def predict(images: np.ndarray, data: DataSummary) -> np.ndarray:
     """The probability of each class, float32 (n, classes), for prepared images, uint8 (n, height, width)."""
     # Only now, because TensorFlow takes seconds to import: who misspelt a file's name should not wait for it.
-    from mnist.model.network import Predictor, load_network
+    from mnist.model.network import predict as run_network
+    from mnist.model.weights import read_weights
 
-    network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
+    layers = read_weights(MODEL, data)
     pixels = images.reshape(len(images), -1).astype(np.float32) / 255
-    return Predictor(network)(pixels, np.zeros(len(images), np.int32))[0]
+    return run_network(layers, pixels, np.zeros(len(images), np.int32))[0]
 
 
 def results(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from mnist.core.paths import METRICS, MODEL, PREDICTIONS
 from mnist.metrics.calibration import reliability
 from mnist.metrics.interval import wilson_interval
 from mnist.model.backend import ComputeParams, use_threads
-from mnist.model.network import Predictor, load_network
+from mnist.model.network import predict
+from mnist.model.weights import read_weights
 
 
 def measure(
@@ -71,8 +72,7 @@ def main() -> None:
     use_threads(read_params(ComputeParams).threads)
     data = read_data_summary()
     images, labels = data.load_split("test")
-    network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
-    probabilities, losses = Predictor(network)(images, labels)
+    probabilities, losses = predict(read_weights(MODEL, data), images, labels)
     predicted = probabilities.argmax(axis=1)
     # Rounded before it is measured, so that anybody can compute the calibration error from predictions.csv.
     confidence = np.array([round(float(p), 6) for p in probabilities.max(axis=1)])

@@ -84,7 +84,7 @@ def main() -> None:
     content, metrics, history = read_json(DATA_SUMMARY), read_json(METRICS), read_history()
     images, labels = data.load_split("test")
     predictions = read_predictions(data.classes, labels)
-    layers = read_weights(MODEL)
+    layers = read_weights(MODEL, data)
     confusion = predictions.confusion(len(data.classes))
     bins = reliability(predictions.confidence, ~predictions.wrong)
     charts = {

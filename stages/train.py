@@ -34,15 +34,16 @@ def main() -> None:
     arguments = params, augmentation, threads, data
     training = DistributedTraining(workers, *arguments) if workers else Training(*arguments)
     history = training.run()
+    layers = training.layers
     last = dict(zip(COLUMNS, history[-1], strict=True))
     if training.is_chief:
-        save_network(training.inference_network, MODEL)
+        save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
         write_array(AUGMENTED, augmented_examples(augment, training.images, training.labels, len(data.classes)))
         write_csv(HISTORY, ["epoch", *COLUMNS], ([epoch, *row] for epoch, row in enumerate(history, 1)))
         write_json(VALIDATION, {name: last[name] for name in ("val_accuracy", "val_loss")})
         training.checkpoint.delete()
-    count = training.inference_network.count_params()
+    count = sum(layer.kernel.size + layer.bias.size for layer in layers)
     print(f"train: {count:,} weights, validation accuracy {last['val_accuracy']:.4f}")
 
 

@@ -1,20 +1,19 @@
-"""The feed-forward network: built for training and for inference, compiled for prediction, saved to the same bytes."""
+"""The feed-forward network: built for training, compiled for prediction, saved to the same bytes."""
 
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist.core.errors import UserError
 from mnist.core.files import atomic_write
-from mnist.core.paths import relative
 from mnist.model.backend import keras, tf
 from mnist.model.layers import BatchNormalization, Dense, Dropout
 from mnist.model.losses import cross_entropy
-from mnist.model.weights import model_error, read_weights
+from mnist.model.weights import DenseLayer
 
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 
@@ -64,19 +63,11 @@ def build_network(config: NetworkConfig) -> keras.Sequential:
     return network
 
 
-def build_inference_network(config: NetworkConfig) -> keras.Sequential:
-    """Build the network that validates and is saved: Keras's own dense layers only, in float32."""
-    network = keras.Sequential([keras.Input((config.pixels,), name="pixels")], name=config.name)
-    for n, units in enumerate(config.hidden_units, 1):
-        network.add(keras.layers.Dense(units, config.activation, name=f"hidden_{n}", dtype="float32"))
-    network.add(keras.layers.Dense(config.classes, "softmax", name="probabilities", dtype="float32"))
-    return network
+def fold_batch_norm(network: keras.Sequential, activation: str) -> list[DenseLayer]:
+    """The dense layers that infer what a trained network does, in float32.
 
-
-def fold_batch_norm(network: keras.Sequential, inference_network: keras.Sequential) -> None:
-    """Copy a trained network's weights, with batch normalisation folded into its dense layers.
-
-    In inference batch normalisation only scales and shifts each unit, and dropout does nothing.
+    In inference batch normalisation only scales and shifts each unit, so it is folded into the layer before it, and
+    dropout does nothing. `activation` is that of the hidden layers.
     """
     weights: list[np.ndarray] = []
     for layer in network.layers:
@@ -87,62 +78,66 @@ def fold_batch_norm(network: keras.Sequential, inference_network: keras.Sequenti
             scale = gamma / np.sqrt(variance + variance.dtype.type(layer.epsilon))
             weights[-1] = weights[-1] * scale
             weights.append(beta - mean * scale)
-    inference_network.set_weights(weights)
+    kernels, biases = ([array.astype(np.float32) for array in weights[part::2]] for part in (0, 1))
+    activations = [*[activation] * (len(kernels) - 1), "softmax"]
+    return [DenseLayer(*layer) for layer in zip(kernels, biases, activations, strict=True)]
 
 
-class Predictor:
-    """A network compiled by XLA for prediction: bit-identical across CPUs, unlike direct calls."""
-
-    def __init__(self, network: keras.Model) -> None:
-        """Wrap a network; it is compiled at the first call, and uses the network's current weights."""
-
-        @tf.function(jit_compile=True)
-        def run(images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            probabilities = network(images, training=False)
-            return probabilities, cross_entropy(labels, probabilities)
-
-        self._run = run
-        self._classes = network.output_shape[-1]
-
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Predict.
-
-        Args:
-            images: float32 (n, pixels), 0 to 1.
-            labels: integers (n,), the true classes.
-
-        Returns:
-            Probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
-        """
-        probabilities = np.empty((len(images), self._classes), np.float32)
-        losses = np.empty(len(images), np.float32)
-        batch_images = np.zeros((PREDICT_BATCH, images.shape[1]), np.float32)
-        batch_labels = np.zeros(PREDICT_BATCH, np.int32)
-        for start in range(0, len(images), PREDICT_BATCH):
-            rows = slice(start, min(start + PREDICT_BATCH, len(images)))
-            size = rows.stop - rows.start
-            batch_images[:size], batch_labels[:size] = images[rows], labels[rows]
-            batch = self._run(tf.constant(batch_images), tf.constant(batch_labels))
-            probabilities[rows], losses[rows] = (part.numpy()[:size] for part in batch)
-        return probabilities, losses
+@tf.function(jit_compile=True)
+def _predict_batch(images: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
+    values = images
+    for (kernel, bias), activation in zip(weights, activations, strict=True):
+        values = keras.activations.get(activation)(tf.matmul(values, kernel) + bias)
+    return values, cross_entropy(labels, values)
 
 
-def save_network(network: keras.Model, path: Path) -> None:
-    """Save in Keras's format, with the same bytes for the same network.
+def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict, compiled by XLA: bit-identical across CPUs, unlike direct calls of Keras's layers.
+
+    Args:
+        layers: the network.
+        images: float32 (n, pixels), 0 to 1.
+        labels: integers (n,), the true classes.
+
+    Returns:
+        Probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
+    """
+    weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
+    activations = tuple(layer.activation for layer in layers)
+    probabilities = np.empty((len(images), len(layers[-1].bias)), np.float32)
+    losses = np.empty(len(images), np.float32)
+    batch_images = np.zeros((PREDICT_BATCH, images.shape[1]), np.float32)
+    batch_labels = np.zeros(PREDICT_BATCH, np.int32)
+    for start in range(0, len(images), PREDICT_BATCH):
+        rows = slice(start, min(start + PREDICT_BATCH, len(images)))
+        size = rows.stop - rows.start
+        batch_images[:size], batch_labels[:size] = images[rows], labels[rows]
+        batch = _predict_batch(tf.constant(batch_images), tf.constant(batch_labels), weights, activations)
+        probabilities[rows], losses[rows] = (part.numpy()[:size] for part in batch)
+    return probabilities, losses
+
+
+def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:
+    """Save dense layers as a Keras model of this name, with the same bytes for the same layers.
 
     Keras writes the date, the zip entries' times and memory addresses (`shared_object_id`) into the file; here the
     first two are fixed, and the last omitted, which only matters for layers that share an object.
     """
+    network = keras.Sequential([keras.Input((len(layers[0].kernel),), name="pixels")], name=name)
+    names = [*(f"hidden_{n}" for n in range(1, len(layers))), "probabilities"]
+    for layer, layer_name in zip(layers, names, strict=True):
+        network.add(keras.layers.Dense(len(layer.bias), layer.activation, name=layer_name))
+    network.set_weights([array for layer in layers for array in (layer.kernel, layer.bias)])
     with atomic_write(path) as partial:
         saved = partial.with_name(f"{partial.name}.keras")
         try:
             network.save(saved)
             with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
-                for name in sorted(source.namelist()):
-                    content = source.read(name)
-                    if name.endswith(".json"):
+                for entry in sorted(source.namelist()):
+                    content = source.read(entry)
+                    if entry.endswith(".json"):
                         content = json.dumps(_normalize(json.loads(content)), sort_keys=True, indent=1).encode()
-                    target.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+                    target.writestr(zipfile.ZipInfo(entry, date_time=(1980, 1, 1, 0, 0, 0)), content)
         finally:
             saved.unlink(missing_ok=True)
 
@@ -155,25 +150,3 @@ def _normalize(value: Any) -> Any:
         value = value | {"date_saved": "1980-01-01@00:00:00"} if "date_saved" in value else value
         return {key: _normalize(item) for key, item in value.items() if key != "shared_object_id"}
     return value
-
-
-def load_network(path: Path, *, pixels: int, classes: int, name: str) -> keras.Model:
-    """Load a saved network, in Keras's safe mode (no code in the file is run), and check that it fits the data.
-
-    Keras allocates whatever the file describes, so the file is first read as strictly as train writes it.
-
-    Raises:
-        UserError: the file is missing, corrupt, or of a network for other data.
-    """
-    read_weights(path)
-    try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # for a corrupt file zipfile, h5py and Keras raise almost any type
-        raise model_error(path, error) from None
-    if network.name != name or network.input_shape != (None, pixels) or network.output_shape != (None, classes):
-        raise UserError(
-            f"{relative(path)} is a network for '{network.name}', {network.input_shape[-1]} pixels, "
-            f"{network.output_shape[-1]} classes; the data is '{name}', {pixels} pixels, {classes} classes: "
-            "run `dvc repro`"
-        )
-    return network

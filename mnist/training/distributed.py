@@ -94,7 +94,7 @@ class DistributedTrainer(Trainer):
 
         return compile_steps(train_step, network.trainable_variables[0].dtype, jit_compile=False)
 
-    def train_epoch(self, epoch: int, progress: Callable[[int], object] = lambda images: None) -> tuple[float, float]:
+    def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
         """Train for one epoch, and average the moving statistics of batch normalisation over the workers."""
         result = super().train_epoch(epoch, progress)
         precision = self.network.trainable_variables[0].dtype
@@ -172,7 +172,7 @@ class DistributedTraining(Training):
         """Mean cross-entropy, in nats, and accuracy on the validation images, of which each worker takes its shard."""
         images, labels = self.validation
         shard = self.workers.shard(len(labels))
-        sums = self.workers.sum_values(sum_validation(self.predict, images[shard], labels[shard]))
+        sums = self.workers.sum_values(sum_validation(self.layers, images[shard], labels[shard]))
         loss, correct = sums / len(labels)
         return float(loss), float(correct)
 
@@ -180,6 +180,6 @@ class DistributedTraining(Training):
         """Train as one machine does; check at the end that all workers have the same weights."""
         with self.workers.explain_lost_worker():
             history = super().run()
-            weights = fingerprint(*self.inference_network.get_weights())
+            weights = fingerprint(*(array for layer in self.layers for array in (layer.kernel, layer.bias)))
             self.workers.check_equal(weights, "does not have the same weights as worker 0 at the end")
         return history

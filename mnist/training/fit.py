@@ -9,7 +9,8 @@ from tqdm import tqdm
 from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
 from mnist.model.backend import keras
-from mnist.model.network import NetworkConfig, Predictor, build_inference_network, build_network, fold_batch_norm
+from mnist.model.network import NetworkConfig, build_network, fold_batch_norm, predict
+from mnist.model.weights import DenseLayer
 from mnist.training.augmentation import Augmentation
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
 from mnist.training.loop import LoopConfig, Trainer
@@ -32,9 +33,9 @@ def format_epoch(row: Sequence[float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, row, strict=True))
 
 
-def sum_validation(predict: Predictor, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def sum_validation(layers: list[DenseLayer], images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The sum of the cross-entropy, in nats, and the number of correct predictions; float64 (2,)."""
-    probabilities, losses = predict(images, labels)
+    probabilities, losses = predict(layers, images, labels)
     return np.array([math.fsum(losses), np.count_nonzero(probabilities.argmax(axis=1) == labels)])
 
 
@@ -59,8 +60,7 @@ class Training:
             dropout=params.dropout,
             precision=params.precision,
         )
-        self.network, self.inference_network = build_network(network), build_inference_network(network)
-        self.predict = Predictor(self.inference_network)
+        self.network = build_network(network)
         steps = math.ceil(len(self.labels) / params.batch_size)
         loop = LoopConfig(
             batch_size=params.batch_size,
@@ -98,17 +98,20 @@ class Training:
         """All variables that a step reads and changes."""
         return [*self.network.variables, *self.trainer.optimizer.variables]
 
+    @property
+    def layers(self) -> list[DenseLayer]:
+        """The network as it is used for inference."""
+        return fold_batch_norm(self.network, self.params.activation)
+
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy, in nats, and accuracy on the validation images."""
-        loss, correct = sum_validation(self.predict, *self.validation) / len(self.validation[1])
+        loss, correct = sum_validation(self.layers, *self.validation) / len(self.validation[1])
         return float(loss), float(correct)
 
     def resume(self) -> list[list[float]]:
         """Load the checkpoint of an interrupted training; return its history, empty if there is none."""
         self.checkpoint = self.make_checkpoint()
-        history = self.checkpoint.load()
-        fold_batch_norm(self.network, self.inference_network)
-        return history
+        return self.checkpoint.load()
 
     def run(self) -> list[list[float]]:
         """Train to the last epoch; return the history, a row of COLUMNS per epoch.
@@ -131,7 +134,6 @@ class Training:
     def run_epoch(self, epoch: int, bar: tqdm) -> list[float]:
         """Train and validate for one epoch, numbered from 0; return its row of COLUMNS."""
         loss, accuracy = self.trainer.train_epoch(epoch, bar.update)
-        fold_batch_norm(self.network, self.inference_network)
         row = [round(value, 6) for value in (loss, accuracy, *self.validate())]
         if not all(map(math.isfinite, row)):
             self.checkpoint.delete()

@@ -147,7 +147,7 @@ class Trainer:
         """The batches of an epoch, numbered from 0."""
         return pad_batches(shuffled(self.count, self.config.seed, epoch), self.config.batch_size)
 
-    def train_epoch(self, epoch: int, progress: Callable[[int], object] = lambda images: None) -> tuple[float, float]:
+    def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
         """Train for one epoch.
 
         Args:
@@ -170,5 +170,6 @@ class Trainer:
             loss, correct = self.run_steps(self.images, self.labels, batches, rates, steps_before, *bounds)
             loss_sum += float(loss)
             correct_sum += float(correct)
-            progress(min(last * batch_size, self.count) - first * batch_size)
+            if progress:
+                progress(min(last * batch_size, self.count) - first * batch_size)
         return loss_sum / self.count, correct_sum / self.count
