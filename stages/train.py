@@ -25,13 +25,12 @@ from mnist.training.workers import join_workers
 def main() -> None:
     """Run the stage."""
     params, augmentation = read_training_params()
-    threads = read_params(ComputeParams).threads
-    use_threads(threads)
+    use_threads(read_params(ComputeParams).threads)
     data = read_data_summary()
     if params.workers > data.sizes["train"]:
         raise UserError(f"params.yaml: train.workers is {params.workers}, more than there are training images")
     workers = join_workers(params.workers)
-    arguments = params, augmentation, threads, data
+    arguments = params, augmentation, data, data.load_split("train"), data.load_split("validation")
     training = DistributedTraining(workers, *arguments) if workers else Training(*arguments)
     history = training.run()
     layers = training.layers
@@ -39,7 +38,7 @@ def main() -> None:
     if training.is_chief:
         save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
-        write_array(AUGMENTED, augmented_examples(augment, training.images, training.labels, len(data.classes)))
+        write_array(AUGMENTED, augmented_examples(augment, *data.load_split("train"), len(data.classes)))
         write_csv(HISTORY, ["epoch", *COLUMNS], ([epoch, *row] for epoch, row in enumerate(history, 1)))
         write_json(VALIDATION, {name: last[name] for name in ("val_accuracy", "val_loss")})
         training.checkpoint.delete()

@@ -1,9 +1,8 @@
-"""The feed-forward network: built for training, compiled for prediction, saved to the same bytes."""
+"""The dense network in use: prediction compiled by XLA, and saving to the same bytes."""
 
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,76 +10,10 @@ import numpy as np
 
 from mnist.core.files import atomic_write
 from mnist.model.backend import keras, tf
-from mnist.model.layers import BatchNormalization, Dense, Dropout
 from mnist.model.losses import cross_entropy
 from mnist.model.weights import DenseLayer
 
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
-
-
-@dataclass(frozen=True)
-class NetworkConfig:
-    """A dense network with softmax output; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero.
-
-    Args:
-        name: the data set that the network is for.
-        pixels: length of the input, a flattened image.
-        classes: length of the output.
-        hidden_units: units of each hidden layer, input side first.
-        activation: of the hidden layers, by its name in Keras.
-        seed: of the initial weights and of dropout.
-        batch_normalization: normalise each hidden layer before its activation; the layer then has no bias.
-        dropout: dropout rate of the hidden layers.
-        precision: dtype of weights and computations in training.
-    """
-
-    name: str
-    pixels: int
-    classes: int
-    hidden_units: list[int]
-    activation: str = "relu"
-    seed: int = 0
-    batch_normalization: bool = False
-    dropout: float = 0.0
-    precision: str = "float32"
-
-
-def build_network(config: NetworkConfig) -> keras.Sequential:
-    """Build the network that is trained, inside the compiled step."""
-    keras.utils.set_random_seed(config.seed)
-    dtype = config.precision
-    network = keras.Sequential([keras.Input((config.pixels,), name="pixels")], name=config.name)
-    for n, units in enumerate(config.hidden_units, 1):
-        if config.batch_normalization:
-            network.add(Dense(units, use_bias=False, name=f"hidden_{n}", dtype=dtype))
-            network.add(BatchNormalization(name=f"normalization_{n}", dtype=dtype))
-            network.add(keras.layers.Activation(config.activation, name=f"activation_{n}", dtype=dtype))
-        else:
-            network.add(Dense(units, config.activation, name=f"hidden_{n}", dtype=dtype))
-        if config.dropout:
-            network.add(Dropout(config.dropout, name=f"dropout_{n}", dtype=dtype))
-    network.add(Dense(config.classes, "softmax", name="probabilities", dtype=dtype))
-    return network
-
-
-def fold_batch_norm(network: keras.Sequential, activation: str) -> list[DenseLayer]:
-    """The dense layers that infer what a trained network does, in float32.
-
-    In inference batch normalisation only scales and shifts each unit, so it is folded into the layer before it, and
-    dropout does nothing. `activation` is that of the hidden layers.
-    """
-    weights: list[np.ndarray] = []
-    for layer in network.layers:
-        if isinstance(layer, Dense):
-            weights += layer.get_weights()
-        elif isinstance(layer, BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            scale = gamma / np.sqrt(variance + variance.dtype.type(layer.epsilon))
-            weights[-1] = weights[-1] * scale
-            weights.append(beta - mean * scale)
-    kernels, biases = ([array.astype(np.float32) for array in weights[part::2]] for part in (0, 1))
-    activations = [*[activation] * (len(kernels) - 1), "softmax"]
-    return [DenseLayer(*layer) for layer in zip(kernels, biases, activations, strict=True)]
 
 
 @tf.function(jit_compile=True)

@@ -22,11 +22,13 @@ def fingerprint(*parts: Any) -> bytes:
 
 
 def code_and_versions() -> list[str]:
-    """The source of each loaded module of the project, and the versions of the libraries that compute."""
+    """What computes: the source of each loaded module of the project, library versions, and the number of threads."""
     roots = ("__main__", "mnist", "stages")
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in roots]
     files = {Path(name) for name in (getattr(module, "__file__", None) for module in modules) if name}
-    return [tf.__version__, keras.__version__, np.__version__, *(file.read_text() for file in sorted(files))]
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    versions = [tf.__version__, keras.__version__, np.__version__]
+    return [*versions, str(threads), *(file.read_text() for file in sorted(files))]
 
 
 class Checkpoint:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Workers:
     addresses: tuple[str, ...]
     index: int
     tasks: tuple[tuple[str, int], ...] = ()  # TensorFlow's names: job and index in it
-    strategy: tf.distribute.Strategy | None = None
+    strategy: Any = None  # tf.distribute.Strategy
 
     @property
     def size(self) -> int:
