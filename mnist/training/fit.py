@@ -14,7 +14,7 @@ from mnist.model.weights import DenseLayer
 from mnist.training.augmentation import Augmentation
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
 from mnist.training.loop import compile_steps, make_train_step, pad_batches, shuffled
-from mnist.training.network import build_network, build_optimizer, fold_batch_norm
+from mnist.training.build import build_network, build_optimizer, fold_batch_norm
 from mnist.training.params import AugmentationParams, TrainParams
 from mnist.training.schedule import learning_rates
 
