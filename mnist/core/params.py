@@ -56,21 +56,15 @@ def read_params(section: type[Section]) -> Section:
         UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
             out of range.
     """
-    name = relative(PARAMS)
-    content = read_sections()
-    if section.section not in content:
-        raise UserError(
-            f"{name}: section '{section.section}' is missing; its keys are {', '.join(section.model_fields)}"
-        )
     try:
-        return section.model_validate(content[section.section])
+        return section.model_validate(read_sections(section.section)[section.section])
     except ValidationError as error:
-        problems = [_explain(section, problem) for problem in error.errors()[:20]]
-        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+        problems = [f"{relative(PARAMS)}: {_explain(section, problem)}" for problem in error.errors()[:20]]
+        raise UserError("\n".join(problems)) from None
 
 
 def read_sections(*names: str) -> dict[str, Any]:
-    """Read sections of params.yaml without checking their values; all sections if none is named.
+    """Read sections of params.yaml without checking their values.
 
     Raises:
         UserError: the file cannot be read; a section is unknown or missing.
@@ -83,7 +77,7 @@ def read_sections(*names: str) -> dict[str, Any]:
     for key in names:
         if key not in content:
             raise UserError(f"{name}: section '{key}' is missing; restore it with `git checkout {name}`")
-    return {key: content[key] for key in names} if names else content
+    return {key: content[key] for key in names}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -43,18 +43,11 @@ def fetch(
     timeout: float = TIMEOUT_SECONDS,
     retry_after: Sequence[float] = RETRY_AFTER,
 ) -> str:
-    """Download one file from the first source that has it with the published bytes.
+    """Download one file from the first source that has it with the published bytes; return that source.
 
-    Args:
-        name: the file's name, appended to a source's base address.
-        published: its size and SHA-256.
-        sources: base addresses, tried in order: folders, or addresses that fsspec opens.
-        target: path to write to; its content is valid only after a successful return.
-        timeout: seconds without a byte after which a source is given up.
-        retry_after: seconds to wait before each retry of a source.
-
-    Returns:
-        The source that delivered the file.
+    The sources are base addresses, folders or anything that fsspec opens, to which the name is appended. One is given
+    up after `timeout` seconds without a byte, and retried after so many seconds as `retry_after` lists. The target is
+    valid only after a successful return.
 
     Raises:
         UserError: no source has it; the text lists each source with its reason.
@@ -116,8 +109,8 @@ def _source_error(error: Exception, timeout: float) -> SourceError:
             return SourceError(f"HTTP status {status} {message}", retryable=status >= 500 or status in (408, 429))
         case aiohttp.InvalidURL(url=url):
             return SourceError(f"redirects to an address that is not http: {url}", retryable=False)
-    retryable = isinstance(error, (aiohttp.ClientError, OSError))
-    retryable &= not isinstance(error, (IsADirectoryError, PermissionError))
+    permanent = isinstance(error, (IsADirectoryError, PermissionError))
+    retryable = isinstance(error, (aiohttp.ClientError, OSError)) and not permanent
     return SourceError(str(error) or type(error).__name__, retryable=retryable)
 
 

@@ -9,8 +9,8 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -23,18 +23,14 @@ MAX_ITEM_BYTES = 1 << 20  # an image of 1024 by 1024: limits the memory that a f
 READ_BYTES = 1 << 20
 
 
-class IdxFile:
+class IdxFile(AbstractContextManager):
     """An open IDX file of unsigned bytes, of the `shape` that its header declares.
 
     At most the declared bytes are read, plus one to check that no more follow.
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
-        """Open the file and check its header.
-
-        Args:
-            path: a gzipped IDX file.
-            dimensions: expected number: 3 for images (n, height, width), 1 for labels (n,).
+        """Open a gzipped file and check its header: 3 dimensions for images (n, height, width), 1 for labels (n,).
 
         Raises:
             UserError: the file is missing, is not gzip, or has another header.
@@ -45,28 +41,25 @@ class IdxFile:
         except FileNotFoundError:
             raise missing_file(path) from None
         try:
-            magic = self._read(4)
-            expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
-            if magic != expected:
-                raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
-            self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
-            if 0 in self.shape:
-                raise self._error(f"its header declares an empty array: {' x '.join(map(str, self.shape))}")
-            if math.prod(self.shape[1:]) > MAX_ITEM_BYTES:
-                raise self._error(f"its header declares items of {' x '.join(map(str, self.shape[1:]))} bytes")
+            self.shape = self._read_header(dimensions)
         except UserError:
             self._file.close()
             raise
 
-    def __enter__(self) -> "IdxFile":
-        """Return the file."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the file."""
         self._file.close()
+
+    def _read_header(self, dimensions: int) -> tuple[int, ...]:
+        magic, expected = self._read(4), bytes((0, 0, UNSIGNED_BYTE, dimensions))
+        if magic != expected:
+            raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
+        shape = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
+        if 0 in shape:
+            raise self._error(f"its header declares an empty array: {' x '.join(map(str, shape))}")
+        if math.prod(shape[1:]) > MAX_ITEM_BYTES:
+            raise self._error(f"its header declares items of {' x '.join(map(str, shape[1:]))} bytes")
+        return shape
 
     def chunks(self, rows: int) -> Iterator[np.ndarray]:
         """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]).

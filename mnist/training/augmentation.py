@@ -32,24 +32,15 @@ class Augmentation:
         original images (He et al. 2019, "Data augmentation revisited: rethinking the distribution gap between clean
         and augmented data").
         """
-        self.params = params
-        self.image_shape = image_shape
-        self.seed = seed
-        self.half_from = half_from
+        self.params, self.image_shape, self.seed, self.half_from = params, image_shape, seed, half_from
 
     def __call__(
         self, images: tf.Tensor, step: tf.Tensor, positions: tf.Tensor | None = None, batch_size: int | None = None
     ) -> tf.Tensor:
-        """Augment each image of a batch.
+        """Augment images, float32 (n, height * width); pixels from outside of an image are 0.
 
-        Args:
-            images: float32 (n, height * width); n is known at compile time.
-            step: integer, the number of the training step, which decides the random numbers.
-            positions: integers (n,), where the images are in the whole batch, if they are a worker's part of it.
-            batch_size: images in the whole batch.
-
-        Returns:
-            float32 (n, height * width); pixels from outside of an image are 0.
+        The number of the training step decides the random numbers. If the images are a worker's part of a batch,
+        `positions`, integers (n,), are theirs in the whole batch of `batch_size` images.
         """
         count = images.shape[0]
 
@@ -116,17 +107,11 @@ class Augmentation:
 
 
 def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The first image of each class, original and augmented.
-
-    Args:
-        augment: the augmentation.
-        images: float32 (n, pixels).
-        labels: integers (n,).
-        classes: number of classes.
+    """The first image of each class, the original and then augmented, of images, float32 (n, pixels).
 
     Returns:
-        float32 (classes, 1 + EXAMPLES, pixels), the original first; (classes, 1, pixels) without augmentation. Black
-        for a class without images.
+        float32 (classes, 1 + EXAMPLES, pixels); (classes, 1, pixels) without augmentation. Black for a class without
+        images.
     """
     originals = np.zeros((classes, images.shape[1]), np.float32)
     present, first = np.unique(labels, return_index=True)
@@ -142,10 +127,8 @@ def blur_matrix(size: int, sigma: float) -> np.ndarray:
     """A Gaussian blur along one axis, from random numbers on a coarse grid to a displacement of each pixel.
 
     Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to
-    keep the variance, give fields of the same spread and smoothness in a fraction of the time.
-
-    Returns:
-        float32 (size, ceil(size / spacing)).
+    keep the variance, give fields of the same spread and smoothness in a fraction of the time. Returns float32
+    (size, ceil(size / spacing)).
     """
     spacing = max(1, int(sigma / 2))
     distance = np.arange(size)[:, None] - np.arange(0, size, spacing)

@@ -34,18 +34,18 @@ def code_and_versions() -> list[str]:
 class Checkpoint:
     """A file with the variables and the history of an unfinished training, outside of DVC's outputs."""
 
-    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable]) -> None:
-        """Name the file after what decides the training, so that no other training loads it.
+    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], *, active: bool = True) -> None:
+        """Name the file after a hash of what decides the training, so that no other training loads it.
 
-        Args:
-            run_fingerprint: a hash of parameters, data, code and versions.
-            variables: all variables that a training step reads and changes.
+        The variables are all that a training step reads and changes. An inactive checkpoint has no file.
         """
         self.path = CHECKPOINTS / f"{run_fingerprint.hex()[:32]}.npz"
-        self.variables = variables
+        self.variables, self.active = variables, active
 
     def load(self) -> list[list[float]]:
         """Restore the variables; return the history, a row per epoch, empty without a valid file."""
+        if not self.active:
+            return []
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 history, *values = (saved[f"arr_{n}"] for n in range(len(self.variables) + 1))
@@ -60,9 +60,11 @@ class Checkpoint:
 
     def save(self, history: list[list[float]]) -> None:
         """Write the current state; it replaces the earlier one."""
-        with atomic_write(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, np.array(history), *(variable.numpy() for variable in self.variables))
+        if self.active:
+            with atomic_write(self.path) as partial, partial.open("wb") as file:
+                np.savez(file, np.array(history), *(variable.numpy() for variable in self.variables))
 
     def delete(self) -> None:
         """Delete the file of a finished training."""
-        self.path.unlink(missing_ok=True)
+        if self.active:
+            self.path.unlink(missing_ok=True)

@@ -98,11 +98,16 @@ class DistributedTraining(Training):
         validation = (array[self.workers.shard(len(array))] for array in self.validation)
         shards = fingerprint(*self.train, *validation)
         run_fingerprint = fingerprint(decided_by, self.workers.gather(np.frombuffer(shards, ">u4")))
-        return SharedCheckpoint(run_fingerprint, self.variables, self.workers)
+        return Checkpoint(run_fingerprint, self.variables, active=self.is_chief)
 
     def resume(self) -> list[list[float]]:
-        """Load the checkpoint; then give each worker's dropout other random numbers."""
+        """Load the chief's checkpoint on all workers; then give each worker's dropout other random numbers."""
         history = super().resume()
+        epochs = int(self.workers.broadcast(np.array(len(history))))
+        if epochs:
+            for variable in self.variables:
+                variable.assign(self.workers.broadcast(variable.numpy()))
+            history = self.workers.broadcast(np.array(history or np.zeros((epochs, len(COLUMNS))))).tolist()
         for layer in self.network.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.seed_generator.state.assign_add([self.workers.index, 0])
@@ -128,32 +133,3 @@ class DistributedTraining(Training):
             weights = fingerprint(*(array for layer in self.layers for array in (layer.kernel, layer.bias)))
             self.workers.check_equal(weights, "does not have the same weights as worker 0 at the end")
         return history
-
-
-class SharedCheckpoint(Checkpoint):
-    """A checkpoint in the chief's file, broadcast to the other workers."""
-
-    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], workers: Workers) -> None:
-        """See Checkpoint."""
-        super().__init__(run_fingerprint, variables)
-        self.workers = workers
-
-    def load(self) -> list[list[float]]:
-        """Restore the variables on all workers; return the history."""
-        history = super().load() if self.workers.is_chief else []
-        epochs = int(self.workers.broadcast(np.array(len(history))))
-        if not epochs:
-            return []
-        for variable in self.variables:
-            variable.assign(self.workers.broadcast(variable.numpy()))
-        return self.workers.broadcast(np.array(history or np.zeros((epochs, len(COLUMNS))))).tolist()
-
-    def save(self, history: list[list[float]]) -> None:
-        """Write the current state, on the chief."""
-        if self.workers.is_chief:
-            super().save(history)
-
-    def delete(self) -> None:
-        """Delete the file, on the chief."""
-        if self.workers.is_chief:
-            super().delete()

@@ -12,9 +12,9 @@ from mnist.model.backend import keras, tf
 from mnist.model.network import predict
 from mnist.model.weights import DenseLayer
 from mnist.training.augmentation import Augmentation
+from mnist.training.build import build_network, build_optimizer, fold_batch_norm
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
 from mnist.training.loop import compile_steps, make_train_step, pad_batches, shuffled
-from mnist.training.build import build_network, build_optimizer, fold_batch_norm
 from mnist.training.params import AugmentationParams, TrainParams
 from mnist.training.schedule import learning_rates
 
@@ -71,15 +71,10 @@ class Training:
         return fold_batch_norm(self.network, self.params.activation)
 
     def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
-        """Train for one epoch.
-
-        Args:
-            epoch: its number, from 0.
-            progress: called with the number of images after each part of the epoch.
+        """Train for one epoch, numbered from 0; `progress` is called with the number of images after each part of it.
 
         Returns:
-            Mean loss in nats, without label smoothing, and accuracy, of the images as trained on: augmented, and with
-            dropout.
+            Mean loss in nats, without label smoothing, and accuracy, of the images as augmented and with dropout.
         """
         images = tf.experimental.dlpack.from_dlpack(self.train[0].__dlpack__())  # shares the memory
         labels = tf.constant(self.train[1].astype(np.int32))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,27 +9,20 @@ from mnist.model.backend import keras, tf
 from mnist.model.losses import cross_entropy, smoothed_cross_entropy
 
 
-class Batches(NamedTuple):
-    """The batches of an epoch, padded to a fixed size with zero-weight images, so that the step is compiled once."""
-
-    rows: np.ndarray
-    """int32 (steps, size), indices of images."""
-    weights: np.ndarray
-    """float32 (steps, size), 0 for padding, else 1."""
-    sizes: np.ndarray
-    """float32 (steps,), images without padding."""
-
-
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
     """The order of the images in an epoch, int32 (count,)."""
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)
 
 
-def pad_batches(order: np.ndarray, batch_size: int) -> Batches:
-    """Cut an epoch's order of images into batches; the last one is padded with the first images."""
+def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut an epoch's order of images into batches of one size, so that the step is compiled once.
+
+    The last one is padded with the first images, at weight 0. Returns the images of each batch, int32 (steps, size),
+    their weights, float32 (steps, size), 0 or 1, and the number of images without padding, float32 (steps,).
+    """
     steps = math.ceil(len(order) / batch_size)
     weights = (np.arange(steps * batch_size) < len(order)).astype(np.float32).reshape(steps, batch_size)
-    return Batches(np.resize(order, (steps, batch_size)), weights, weights.sum(axis=1))
+    return np.resize(order, (steps, batch_size)), weights, weights.sum(axis=1)
 
 
 def make_gradient_function(network: keras.Model, label_smoothing: float) -> Callable[..., tuple]:
