@@ -28,14 +28,7 @@ class PreprocessParams(Params):
 
 
 def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
-    """Choose the validation images at random.
-
-    Returns:
-        bool (count,), True for `validation_size` of them; the same for the same seed.
-
-    Raises:
-        UserError: no image would be left for training.
-    """
+    """Choose the validation images at random: bool (count,), True for them. UserError if no other image is left."""
     if validation_size >= count:
         raise UserError(
             f"params.yaml: preprocess.validation_size is {validation_size}, but should be less than the {count} "

@@ -54,11 +54,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that an earlier stage wrote.
-
-    Raises:
-        UserError: the file is missing or not a JSON object.
-    """
+    """Read a JSON object that an earlier stage wrote; UserError if it is missing or not valid."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -73,8 +69,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
     """Map a .npy file into memory, copy-on-write: only the parts in use are read, and a change stays in memory.
 
-    Raises:
-        UserError: the file is missing, corrupt, or of another type or shape; in `shape` None stands for any size.
+    UserError if it is missing, corrupt, or of another type or shape; in `shape` None stands for any size.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="c")

@@ -50,12 +50,7 @@ _Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yam
 
 
 def read_params(section: type[Section]) -> Section:
-    """Read and check one section of params.yaml.
-
-    Raises:
-        UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
-            out of range.
-    """
+    """Read one section of params.yaml; UserError for an unknown or missing key, or a value of wrong type or range."""
     try:
         return section.model_validate(read_sections(section.section)[section.section])
     except ValidationError as error:
@@ -64,11 +59,7 @@ def read_params(section: type[Section]) -> Section:
 
 
 def read_sections(*names: str) -> dict[str, Any]:
-    """Read sections of params.yaml without checking their values.
-
-    Raises:
-        UserError: the file cannot be read; a section is unknown or missing.
-    """
+    """Read sections of params.yaml without checking their values; UserError if one is unknown or missing."""
     name = relative(PARAMS)
     content = read_yaml(PARAMS)
     for key in content:
@@ -81,11 +72,7 @@ def read_sections(*names: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping, exactly as DVC reads it: YAML 1.2, by ruamel.yaml.
-
-    Raises:
-        UserError: the file is missing, too large, not valid YAML, or not a mapping.
-    """
+    """Read a YAML file exactly as DVC reads it (YAML 1.2, by ruamel.yaml); UserError if it is not a valid mapping."""
     name = relative(path)
     try:
         with path.open("rb") as file:

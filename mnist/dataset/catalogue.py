@@ -66,11 +66,7 @@ class Dataset(BaseModel):
 
 
 def find_dataset(name: str) -> Dataset:
-    """Read a data set's entry in the catalogue.
-
-    Raises:
-        UserError: there is no such entry, or it is not valid.
-    """
+    """Read a data set's file in the catalogue; UserError if there is none, or it is not valid."""
     path = DATASETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))
@@ -78,6 +74,5 @@ def find_dataset(name: str) -> Dataset:
     try:
         return Dataset.model_validate(read_yaml(path))
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        raise UserError(f"{relative(path)}: {key}: {problem['msg'].removeprefix('Value error, ')}") from None
+        key, message = error.errors()[0]["loc"], error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{relative(path)}: {'.'.join(map(str, key))}: {message}") from None

@@ -46,12 +46,8 @@ def fetch(
     """Download one file from the first source that has it with the published bytes; return that source.
 
     The sources are base addresses, folders or anything that fsspec opens, to which the name is appended. One is given
-    up after `timeout` seconds without a byte, and retried after so many seconds as `retry_after` lists. The target is
-    valid only after a successful return.
-
-    Raises:
-        UserError: no source has it; the text lists each source with its reason.
-        OSError: the target cannot be written.
+    up after `timeout` seconds without a byte, and retried after the seconds in `retry_after`. The target is valid only
+    after a successful return. UserError if no source has the file, with the reason of each.
     """
     reasons = []
     for source in sources:

@@ -24,17 +24,13 @@ READ_BYTES = 1 << 20
 
 
 class IdxFile(AbstractContextManager):
-    """An open IDX file of unsigned bytes, of the `shape` that its header declares.
+    """An open IDX file of unsigned bytes, of the `shape` that its header declares: (n, height, width) or (n,).
 
     At most the declared bytes are read, plus one to check that no more follow.
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
-        """Open a gzipped file and check its header: 3 dimensions for images (n, height, width), 1 for labels (n,).
-
-        Raises:
-            UserError: the file is missing, is not gzip, or has another header.
-        """
+        """Open a gzipped file; UserError if it is missing, or its header is not of this number of dimensions."""
         self.path = path
         try:
             self._file = gzip.open(path)  # noqa: SIM115, closed in __exit__
@@ -62,11 +58,7 @@ class IdxFile(AbstractContextManager):
         return shape
 
     def chunks(self, rows: int) -> Iterator[np.ndarray]:
-        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]).
-
-        Raises:
-            UserError: the file has fewer bytes than its header declares, or more, or is corrupt.
-        """
+        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]); UserError unless all are there and valid."""
         count, *rest = self.shape
         for start in range(0, count, rows):
             size = min(rows, count - start)

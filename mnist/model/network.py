@@ -25,15 +25,10 @@ def _predict_batch(images: tf.Tensor, labels: tf.Tensor, weights: Any, activatio
 
 
 def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predict, compiled by XLA: bit-identical across CPUs, unlike direct calls of Keras's layers.
+    """Predict images, float32 (n, pixels), 0 to 1; compiled by XLA, so bit-identical across CPUs.
 
-    Args:
-        layers: the network.
-        images: float32 (n, pixels), 0 to 1.
-        labels: integers (n,), the true classes.
-
-    Returns:
-        Probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
+    Returns probabilities, float32 (n, classes), and the cross-entropy of each image with its label, float32 (n,), in
+    nats.
     """
     weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
     activations = tuple(layer.activation for layer in layers)

@@ -32,9 +32,8 @@ class DenseLayer:
 def read_weights(path: Path, data: DataSummary) -> list[DenseLayer]:
     """Read the layers of a network as train saves it, input side first.
 
-    Raises:
-        UserError: the file is missing, is not a stack of dense layers with the weights that it describes, or is of a
-            network for other data.
+    UserError if the file is missing, is not a stack of dense layers with the weights that it describes, or is for other
+    data.
     """
     name, layers = _read_model(path)
     pixels, classes = len(layers[0].kernel), len(layers[-1].bias)

@@ -73,8 +73,7 @@ class Training:
     def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
         """Train for one epoch, numbered from 0; `progress` is called with the number of images after each part of it.
 
-        Returns:
-            Mean loss in nats, without label smoothing, and accuracy, of the images as augmented and with dropout.
+        Returns mean loss in nats, without label smoothing, and accuracy, of the images as augmented and with dropout.
         """
         images = tf.experimental.dlpack.from_dlpack(self.train[0].__dlpack__())  # shares the memory
         labels = tf.constant(self.train[1].astype(np.int32))
@@ -109,11 +108,7 @@ class Training:
         return self.checkpoint.load()
 
     def run(self) -> list[list[float]]:
-        """Train to the last epoch; return the history, a row of COLUMNS per epoch.
-
-        Raises:
-            UserError: the loss is no longer finite.
-        """
+        """Train to the last epoch; return the history, a row of COLUMNS per epoch. UserError if the loss diverges."""
         epochs = self.params.epochs
         history = self.resume()
         with tqdm(total=self.count, unit=" images", leave=False, disable=None) as bar:

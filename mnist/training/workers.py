@@ -84,11 +84,7 @@ class Workers:
         return self.sum_values(values if self.is_chief else np.zeros_like(values))
 
     def check_equal(self, digest: bytes, problem: str) -> None:
-        """Check that all workers have the same digest, of a multiple of four bytes.
-
-        Raises:
-            UserError: one has another; the message is its name and the problem.
-        """
+        """Check that all workers have the same digest, of a multiple of four bytes; UserError names another one."""
         digests = self.gather(np.frombuffer(digest, ">u4"))
         for index in np.flatnonzero((digests != digests[0]).any(axis=1)).tolist():
             raise UserError(f"{self.name(index)} {problem}")
@@ -116,10 +112,7 @@ def join_workers(count: int) -> Workers | None:
 
     TF_CONFIG is set by Ray's TensorflowTrainer, Kubeflow's TFJob and cloud services: {"cluster": {"worker":
     ["host:port", ...]}, "task": {"type": "worker", "index": 0}}. A task of type "chief" counts as the first worker.
-    Call it before the first computation. Returns None for one machine by itself.
-
-    Raises:
-        UserError: TF_CONFIG does not describe `count` workers, or they cannot be joined.
+    Call it before the first computation. Returns None for one machine by itself; UserError unless there are `count`.
     """
     workers = _parse_tf_config()
     found = workers.size if workers else 1
