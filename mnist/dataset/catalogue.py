@@ -4,18 +4,14 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from mnist.core.errors import UserError
 from mnist.core.params import Params, read_yaml
 from mnist.core.paths import DATASETS, relative
 
-FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+KINDS = ("images-idx3", "labels-idx1")
+FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in KINDS)
 
 
 class DownloadParams(Params):
@@ -40,29 +36,27 @@ class PublishedFile(BaseModel):
             return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
 
 
+def _check_file_names(files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
+    if set(files) != set(FILES):
+        raise ValueError(f"should be exactly {', '.join(FILES)}")
+    return files
+
+
+def _check_unique(classes: list[str]) -> list[str]:
+    if len(set(classes)) < len(classes):
+        raise ValueError("should be unique names")
+    return classes
+
+
 class Dataset(BaseModel):
     """A data set of the catalogue; `box` is the side in pixels of the square that new images are scaled to fit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
     mirrors: list[str]
-    files: dict[str, PublishedFile]
-    classes: Annotated[list[str], Field(min_length=2, max_length=256)]
+    files: Annotated[dict[str, PublishedFile], AfterValidator(_check_file_names)]
+    classes: Annotated[list[str], Field(min_length=2, max_length=256), AfterValidator(_check_unique)]
     box: int | None = Field(default=None, gt=0)
-
-    @field_validator("files")
-    @classmethod
-    def _check_file_names(cls, files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
-        if set(files) != set(FILES):
-            raise ValueError(f"should be exactly {', '.join(FILES)}")
-        return files
-
-    @field_validator("classes")
-    @classmethod
-    def _check_unique(cls, classes: list[str]) -> list[str]:
-        if len(set(classes)) < len(classes):
-            raise ValueError("should be unique names")
-        return classes
 
 
 def find_dataset(name: str) -> Dataset:

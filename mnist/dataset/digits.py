@@ -6,6 +6,8 @@ import zlib
 import numpy as np
 from sklearn.datasets import load_digits
 
+from mnist.dataset.catalogue import FILES
+
 TEST_IMAGES = 360  # the last 20 %
 
 
@@ -17,12 +19,9 @@ def digits_files() -> dict[str, bytes]:
     bunch = load_digits()
     images = (bunch.images.astype(np.uint16) * 255 // 16).astype(np.uint8)
     labels = bunch.target.astype(np.uint8)
-    return {
-        "train-images-idx3-ubyte.gz": gzip_stored(idx_bytes(images[:-TEST_IMAGES])),
-        "train-labels-idx1-ubyte.gz": gzip_stored(idx_bytes(labels[:-TEST_IMAGES])),
-        "t10k-images-idx3-ubyte.gz": gzip_stored(idx_bytes(images[-TEST_IMAGES:])),
-        "t10k-labels-idx1-ubyte.gz": gzip_stored(idx_bytes(labels[-TEST_IMAGES:])),
-    }
+    train, test = slice(None, -TEST_IMAGES), slice(-TEST_IMAGES, None)
+    arrays = images[train], labels[train], images[test], labels[test]
+    return {name: gzip_stored(idx_bytes(array)) for name, array in zip(FILES, arrays, strict=True)}
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

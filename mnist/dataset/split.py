@@ -10,7 +10,7 @@ import numpy as np
 from mnist.core.errors import UserError
 from mnist.core.files import atomic_write
 from mnist.core.paths import RAW, images_path, labels_path, relative
-from mnist.dataset.catalogue import Dataset
+from mnist.dataset.catalogue import KINDS, Dataset
 from mnist.dataset.idx import IdxFile
 
 CHUNK_BYTES = 1 << 20  # of raw images
@@ -26,7 +26,7 @@ class RawSplit:
 
     def __init__(self, name: str, dataset: Dataset, files: ExitStack) -> None:
         """Open both files; they must be those of the data set, and of equal length."""
-        paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
+        paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in KINDS]
         self._images = files.enter_context(IdxFile(paths[0], dimensions=3))
         self._labels = files.enter_context(IdxFile(paths[1], dimensions=1))
         for path in paths:
@@ -36,9 +36,8 @@ class RawSplit:
                 )
         self.shape = self._images.shape
         if self._labels.shape != self.shape[:1]:
-            raise UserError(
-                f"{relative(paths[0])} has {self.shape[0]} images, but {paths[1].name} {self._labels.shape[0]} labels"
-            )
+            counts = self.shape[0], self._labels.shape[0]
+            raise UserError(f"{relative(paths[0])} has {counts[0]} images, but {paths[1].name} {counts[1]} labels")
         self._classes = len(dataset.classes)
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -46,9 +45,8 @@ class RawSplit:
         rows = rows_per_chunk(math.prod(self.shape[1:]))
         for images, labels in zip(self._images.chunks(rows), self._labels.chunks(rows), strict=True):
             if labels.max() >= self._classes:
-                raise UserError(
-                    f"{relative(self._labels.path)} has label {labels.max()}, expected 0 to {self._classes - 1}"
-                )
+                name = relative(self._labels.path)
+                raise UserError(f"{name} has label {labels.max()}, expected 0 to {self._classes - 1}")
             yield images.reshape(len(images), -1), labels
 
 
@@ -78,13 +76,9 @@ class SplitWriter:
         """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""
         counts = [int(count) for count in self._pixel_counts]
         total = sum(counts)
-        first = sum(value * count for value, count in enumerate(counts))
-        second = sum(value * value * count for value, count in enumerate(counts))
-        return {
-            "n": int(self.class_counts.sum()),
-            "pixel_mean": round(first / total / 255, 6),
-            "pixel_std": round(((second * total - first**2) / total**2) ** 0.5 / 255, 6),
-        }
+        first, second = (sum(value**power * count for value, count in enumerate(counts)) for power in (1, 2))
+        mean, std = first / total / 255, ((second * total - first**2) / total**2) ** 0.5 / 255
+        return {"n": int(self.class_counts.sum()), "pixel_mean": round(mean, 6), "pixel_std": round(std, 6)}
 
 
 def _write_header(file: BinaryIO, descr: str, shape: tuple[int, ...]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist.model.backend import keras, tf
-from mnist.model.losses import cross_entropy, smoothed_cross_entropy
+from mnist.model.network import cross_entropy
 
 
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -23,6 +23,13 @@ def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndar
     steps = math.ceil(len(order) / batch_size)
     weights = (np.arange(steps * batch_size) < len(order)).astype(np.float32).reshape(steps, batch_size)
     return np.resize(order, (steps, batch_size)), weights, weights.sum(axis=1)
+
+
+def smoothed_cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """The cross-entropy, (n,), in nats, with a fraction of each label spread over all classes (Szegedy et al. 2016)."""
+    classes = probabilities.shape[-1]
+    targets = keras.ops.one_hot(labels, classes, dtype=probabilities.dtype) * (1 - smoothing) + smoothing / classes
+    return keras.ops.categorical_crossentropy(targets, probabilities)
 
 
 def make_gradient_function(network: keras.Model, label_smoothing: float) -> Callable[..., tuple]:
