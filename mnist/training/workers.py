@@ -6,10 +6,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,25 +52,15 @@ class Workers:
     def all_reduce(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Sum each of several tensors of one dtype over the workers; for use in a function not compiled by XLA."""
         # Concatenated, because the time goes into round trips, not into bytes.
-        total = self._reduce_flat(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0))
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+        total = self.strategy.run(_sum_over_workers, args=[flat])
         parts = tf.split(total, [tensor.shape.num_elements() for tensor in tensors])
         return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def _reduce_flat(self, flat: tf.Tensor) -> tf.Tensor:
-        def reduced() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(flat))
-
-        return self.strategy.run(reduced)
-
-    @cached_property
-    def _reduce_numbers(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The reduction compiled once for all lengths."""
-        return tf.function(self._reduce_flat, input_signature=[tf.TensorSpec([None], tf.float64)])
-
     def sum_values(self, values: np.ndarray) -> np.ndarray:
         """Sum an array over the workers: float64, exact for integers up to 2**53 and for float32."""
-        values = np.asarray(values, np.float64)
-        return self._reduce_numbers(tf.constant(values.ravel())).numpy().reshape(values.shape)
+        [total] = tf.function(self.all_reduce)([tf.constant(values, tf.float64)])
+        return total.numpy()
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """The arrays of all workers, float64 (workers, *shape)."""
@@ -105,6 +94,10 @@ class Workers:
                 f"{self.name(others[-1]) if others else 'another worker'} was lost; no half-written file was kept. "
                 "Start the same command on all workers again: training resumes after the last epoch that all finished"
             ) from None
+
+
+def _sum_over_workers(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(tensor))
 
 
 def join_workers(count: int) -> Workers | None:
