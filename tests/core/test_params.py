@@ -95,6 +95,8 @@ def test_valid_value_is_read(file, key, text, value):
         ("preprocess.seed", "4294967296", "4294967296, but should be less than 4294967296"),
         ("plot.examples", "0", "0, but should be greater than or equal to 1"),
         ("plot.mistakes", "101", "101, but should be less than or equal to 100"),
+        ("train.activation", "rely", "'rely', but should be 'elu', 'gelu'"),
+        ("train.optimizer", "rmsprop", "'rmsprop', but should be 'adam', 'nadam' or 'sgd'"),
         ("train.batch_normalization", "yes", "'yes', but should be a valid boolean"),
         ("train.epochs", '"10"', "'10', but should be a valid integer"),
         ("train.epochs", "true", "True, but should be a valid integer"),
@@ -108,6 +110,7 @@ def test_valid_value_is_read(file, key, text, value):
         ("train.learning_rate", "0", "0, but should be greater than 0"),
         ("train.learning_rate", "11", "11, but should be less than or equal to 10"),
         ("train.hidden_units", "128", "128, but should be a valid list"),
+        ("augmentation.rotation", "90.0", "90.0, but should be less than or equal to 45"),
         ("gate.significance", "1", "1, but should be less than 1"),
     ],
 )
