@@ -58,11 +58,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that an earlier stage wrote.
-
-    Raises:
-        UserError: the file is missing or not a JSON object.
-    """
+    """Read a JSON object that an earlier stage wrote; UserError if the file is missing or not a JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -75,27 +71,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
-    """Map a .npy file into memory, so that only the parts in use are read.
+    """Map a .npy file into memory, copy-on-write: changing the array does not change the file.
 
-    Args:
-        path: the file.
-        dtype: its expected element type.
-        shape: its expected shape; None stands for any size.
-
-    Returns:
-        The array, copy-on-write: changing it does not change the file.
-
-    Raises:
-        UserError: the file is missing, corrupt, or of another type or shape.
+    UserError if the file is missing, corrupt, or of another dtype or shape, in which None stands for any size.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing_file(path) from None
     except HEADER_ERRORS as error:
-        raise UserError(
-            f"{relative(path)} is not a valid .npy file ({error}); run `dvc repro` to regenerate it"
-        ) from None
+        reason = f"is not a valid .npy file ({error})"
+        raise UserError(f"{relative(path)} {reason}; run `dvc repro` to regenerate it") from None
     matches = [want in (None, got) for want, got in zip(shape, array.shape, strict=False)]
     if array.dtype != dtype or len(array.shape) != len(shape) or not all(matches):
         expected = f"{np.dtype(dtype)} ({', '.join('n' if size is None else str(size) for size in shape)})"

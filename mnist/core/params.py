@@ -31,31 +31,17 @@ Section = TypeVar("Section", bound=Params)
 
 
 def read_params(section: type[Section]) -> Section:
-    """Read and check one section of params.yaml.
-
-    Raises:
-        UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
-            out of range.
-    """
-    name = relative(PARAMS)
-    content = read_sections()
-    if section.section not in content:
-        raise UserError(
-            f"{name}: section '{section.section}' is missing; its keys are {', '.join(section.model_fields)}"
-        )
+    """Read and check one section of params.yaml; UserError names each key and value that is not valid."""
+    values = read_sections(section.section)[section.section]
     try:
-        return section.model_validate(content[section.section])
+        return section.model_validate(values)
     except ValidationError as error:
         problems = [_explain(section, problem) for problem in error.errors()[:20]]
-        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+        raise UserError("\n".join(f"{relative(PARAMS)}: {problem}" for problem in problems)) from None
 
 
 def read_sections(*names: str) -> dict[str, Any]:
-    """Read sections of params.yaml without checking their values; all sections if none is named.
-
-    Raises:
-        UserError: the file cannot be read; a section is unknown or missing.
-    """
+    """Read sections of params.yaml without checking their values, all if none is named; UserError if one is missing."""
     name = relative(PARAMS)
     content = read_yaml(PARAMS)
     for key in content:
@@ -68,11 +54,7 @@ def read_sections(*names: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping, exactly as DVC reads it: YAML 1.2, by ruamel.yaml.
-
-    Raises:
-        UserError: the file is missing, too large, not valid YAML, or not a mapping.
-    """
+    """Read a mapping from a YAML file exactly as DVC does, by ruamel.yaml; UserError if that is not possible."""
     name = relative(path)
     try:
         with path.open("rb") as file:
@@ -98,10 +80,8 @@ def _check_limits(text: str) -> None:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         is_merge = getattr(event, "value", "") == "<<" or getattr(event, "tag", "") == "tag:yaml.org,2002:merge"
         if is_merge or depth > MAX_DEPTH or len(getattr(event, "value", "")) > MAX_SCALAR:
-            raise ValueError(
-                f"line {event.start_mark.line + 1}: merge keys (<<), values of more than {MAX_SCALAR:,} characters, and "
-                f"more than {MAX_DEPTH} levels are not allowed"
-            )
+            limits = f"values of more than {MAX_SCALAR:,} characters, and more than {MAX_DEPTH} levels are not allowed"
+            raise ValueError(f"line {event.start_mark.line + 1}: merge keys (<<), {limits}")
 
 
 def _explain(section: type[Params], problem: Any) -> str:

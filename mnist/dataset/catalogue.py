@@ -10,12 +10,7 @@ from mnist.core.errors import UserError
 from mnist.core.params import Params, read_yaml
 from mnist.core.paths import DATASETS, relative
 
-FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
 class DownloadParams(Params):
@@ -66,11 +61,7 @@ class Dataset(BaseModel):
 
 
 def find_dataset(name: str) -> Dataset:
-    """Read a data set's entry in the catalogue.
-
-    Raises:
-        UserError: there is no such entry, or it is not valid.
-    """
+    """Read a data set of the catalogue; UserError if it does not exist, or is not valid."""
     path = DATASETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))

@@ -43,22 +43,11 @@ def fetch(
     timeout: float = TIMEOUT_SECONDS,
     retry_after: Sequence[float] = RETRY_AFTER,
 ) -> str:
-    """Download one file from the first source that has it with the published bytes.
+    """Download one file to `target` from the first source that has the published bytes; return that source.
 
-    Args:
-        name: the file's name, appended to a source's base address.
-        published: its size and SHA-256.
-        sources: base addresses, tried in order: folders, or addresses that fsspec opens.
-        target: path to write to; its content is valid only after a successful return.
-        timeout: seconds without a byte after which a source is given up.
-        retry_after: seconds to wait before each retry of a source.
-
-    Returns:
-        The source that delivered the file.
-
-    Raises:
-        UserError: no source has it; the text lists each source with its reason.
-        OSError: the target cannot be written.
+    Sources are folders, or base addresses that fsspec opens. One is tried again after each of the seconds in
+    `retry_after`, if that may help; `timeout` is in seconds without a byte. UserError if no source has the file, with
+    the reason of each; OSError if the target cannot be written. Only after success is its content valid.
     """
     reasons = []
     for source in sources:
@@ -77,16 +66,13 @@ def fetch(
                 time.sleep(wait)
         reasons.append(f"  {source}: {reason}")
     listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
-    raise UserError(
-        f"no source has {name} as published:\n{listed}\n"
-        "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
-    )
+    remedy = "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
+    raise UserError(f"no source has {name} as published:\n{listed}\n{remedy}")
 
 
 def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[bytes]:
     """Yield a file's bytes from one address; raise SourceError if it is unavailable or differs from the published."""
-    digest = hashlib.sha256()
-    size = 0
+    digest, size = hashlib.sha256(), 0
     try:
         with _open(address, published.size, timeout) as file:
             while chunk := file.read(CHUNK_BYTES):

@@ -129,7 +129,7 @@ LIMITS = "merge keys (<<), values of more than 1,000 characters, and more than 1
         ("- train", "should contain `key: value` lines"),
         ("trian: {}", "unknown section 'trian'; did you mean 'train'?"),
         ("other: {}", f"unknown section 'other'; known are {', '.join(SHIPPED)}"),
-        ("plot: {}", f"section 'train' is missing; its keys are {', '.join(SHIPPED['train'])}"),
+        ("plot: {}", "section 'train' is missing; restore it with `git checkout"),
         ("train:", "train is None, but should be a valid dictionary"),
         ("train: 3", "train is 3, but should be a valid dictionary"),
         ("train: [", "is not valid YAML: "),

@@ -15,6 +15,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -108,7 +109,8 @@ def outcome(path: Path, content: bytes, dimensions: int) -> str:
     expected = None if content.endswith(BOMB) else read_simply(content, dimensions)
     values = b""
     try:
-        with IdxFile(path, dimensions) as file:
+        with ExitStack() as files:
+            file = IdxFile(path, dimensions, files)
             for chunk in file.chunks(rows_per_chunk(math.prod(file.shape[1:]))):  # as the pipeline does
                 values += chunk.tobytes() if expected else b""
     except UserError as error:

@@ -4,6 +4,7 @@ import gzip
 import math
 import struct
 import tracemalloc
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ MEGABYTE = 1 << 20
 
 
 def read(path: Path, dimensions: int, rows: int = 1024) -> np.ndarray:
-    with IdxFile(path, dimensions) as file:
-        return np.concatenate(list(file.chunks(rows)))
+    with ExitStack() as files:
+        return np.concatenate(list(IdxFile(path, dimensions, files).chunks(rows)))
 
 
 def header(*shape: int) -> bytes:
@@ -56,7 +57,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("array", [IMAGES, LABELS], ids=["images", "labels"])
 def test_valid_file_gives_its_values_in_chunks(path, array, compress, rows):
     path.write_bytes(compress(idx_bytes(array)))
-    with IdxFile(path, array.ndim) as file:
+    with ExitStack() as files:
+        file = IdxFile(path, array.ndim, files)
         chunks = list(file.chunks(rows))
         assert file.shape == array.shape
     assert [len(chunk) for chunk in chunks[:-1]] == [rows] * (math.ceil(25 / rows) - 1)
@@ -114,7 +116,7 @@ def test_wrong_checksum_or_length_is_refused(path, position):
 
 def test_missing_file_is_reported(path):
     with pytest.raises(UserError, match=r"file\.gz is missing"):
-        IdxFile(path, 3)
+        read(path, 3)
 
 
 @pytest.mark.parametrize(
