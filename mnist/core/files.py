@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 
 from mnist.core.errors import UserError
 from mnist.core.paths import relative
+
+# NumPy parses the header of a .npy file as Python source.
+HEADER_ERRORS = (ValueError, OverflowError, EOFError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
 
 
 @contextmanager
@@ -54,29 +58,30 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that an earlier stage wrote; UserError if it is missing or not valid."""
+    """Read a JSON object that an earlier stage wrote; UserError if the file is missing or not a JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing_file(path) from None
     except (ValueError, RecursionError) as error:
-        raise _invalid(path, f"is not valid JSON ({error})") from None
+        raise UserError(f"{relative(path)} is not valid JSON ({error}); run `dvc repro` to regenerate it") from None
     if not isinstance(content, dict):
-        raise _invalid(path, "is not a JSON object")
+        raise UserError(f"{relative(path)} is not a JSON object; run `dvc repro` to regenerate it")
     return content
 
 
 def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
-    """Map a .npy file into memory, copy-on-write: only the parts in use are read, and a change stays in memory.
+    """Map a .npy file into memory, copy-on-write: changing the array does not change the file.
 
-    UserError if it is missing, corrupt, or of another type or shape; in `shape` None stands for any size.
+    UserError if the file is missing, corrupt, or of another dtype or shape, in which None stands for any size.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing_file(path) from None
-    except Exception as error:  # NumPy parses the header as Python source: seven types have been seen
-        raise _invalid(path, f"is not a valid .npy file ({error})") from None
+    except HEADER_ERRORS as error:
+        reason = f"is not a valid .npy file ({error})"
+        raise UserError(f"{relative(path)} {reason}; run `dvc repro` to regenerate it") from None
     matches = [want in (None, got) for want, got in zip(shape, array.shape, strict=False)]
     if array.dtype != dtype or len(array.shape) != len(shape) or not all(matches):
         expected = f"{np.dtype(dtype)} ({', '.join('n' if size is None else str(size) for size in shape)})"
@@ -90,7 +95,3 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
 def missing_file(path: Path) -> UserError:
     """The error for an input that does not exist."""
     return UserError(f"{relative(path)} is missing; run `dvc repro`, which runs the stage that writes it")
-
-
-def _invalid(path: Path, problem: str) -> UserError:
-    return UserError(f"{relative(path)} {problem}; run `dvc repro` to regenerate it")

@@ -4,14 +4,13 @@ import hashlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from mnist.core.errors import UserError
 from mnist.core.params import Params, read_yaml
 from mnist.core.paths import DATASETS, relative
 
-KINDS = ("images-idx3", "labels-idx1")
-FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in KINDS)
+FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
 class DownloadParams(Params):
@@ -36,31 +35,33 @@ class PublishedFile(BaseModel):
             return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
 
 
-def _check_file_names(files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
-    if set(files) != set(FILES):
-        raise ValueError(f"should be exactly {', '.join(FILES)}")
-    return files
-
-
-def _check_unique(classes: list[str]) -> list[str]:
-    if len(set(classes)) < len(classes):
-        raise ValueError("should be unique names")
-    return classes
-
-
 class Dataset(BaseModel):
     """A data set of the catalogue; `box` is the side in pixels of the square that new images are scaled to fit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: str
     mirrors: list[str]
-    files: Annotated[dict[str, PublishedFile], AfterValidator(_check_file_names)]
-    classes: Annotated[list[str], Field(min_length=2, max_length=256), AfterValidator(_check_unique)]
+    files: dict[str, PublishedFile]
+    classes: Annotated[list[str], Field(min_length=2, max_length=256)]
     box: int | None = Field(default=None, gt=0)
+
+    @field_validator("files")
+    @classmethod
+    def _check_file_names(cls, files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
+        if set(files) != set(FILES):
+            raise ValueError(f"should be exactly {', '.join(FILES)}")
+        return files
+
+    @field_validator("classes")
+    @classmethod
+    def _check_unique(cls, classes: list[str]) -> list[str]:
+        if len(set(classes)) < len(classes):
+            raise ValueError("should be unique names")
+        return classes
 
 
 def find_dataset(name: str) -> Dataset:
-    """Read a data set's file in the catalogue; UserError if there is none, or it is not valid."""
+    """Read a data set of the catalogue; UserError if it does not exist, or is not valid."""
     path = DATASETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))
@@ -68,5 +69,6 @@ def find_dataset(name: str) -> Dataset:
     try:
         return Dataset.model_validate(read_yaml(path))
     except ValidationError as error:
-        key, message = error.errors()[0]["loc"], error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"{relative(path)}: {'.'.join(map(str, key))}: {message}") from None
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise UserError(f"{relative(path)}: {key}: {problem['msg'].removeprefix('Value error, ')}") from None

@@ -43,11 +43,11 @@ def fetch(
     timeout: float = TIMEOUT_SECONDS,
     retry_after: Sequence[float] = RETRY_AFTER,
 ) -> str:
-    """Download one file from the first source that has it with the published bytes; return that source.
+    """Download one file to `target` from the first source that has the published bytes; return that source.
 
-    The sources are base addresses, folders or anything that fsspec opens, to which the name is appended. One is given
-    up after `timeout` seconds without a byte, and retried after the seconds in `retry_after`. The target is valid only
-    after a successful return. UserError if no source has the file, with the reason of each.
+    Sources are folders, or base addresses that fsspec opens. One is tried again after each of the seconds in
+    `retry_after`, if that may help; `timeout` is in seconds without a byte. UserError if no source has the file, with
+    the reason of each; OSError if the target cannot be written. Only after success is its content valid.
     """
     reasons = []
     for source in sources:
@@ -66,16 +66,13 @@ def fetch(
                 time.sleep(wait)
         reasons.append(f"  {source}: {reason}")
     listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
-    raise UserError(
-        f"no source has {name} as published:\n{listed}\n"
-        "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
-    )
+    remedy = "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
+    raise UserError(f"no source has {name} as published:\n{listed}\n{remedy}")
 
 
 def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[bytes]:
     """Yield a file's bytes from one address; raise SourceError if it is unavailable or differs from the published."""
-    digest = hashlib.sha256()
-    size = 0
+    digest, size = hashlib.sha256(), 0
     try:
         with _open(address, published.size, timeout) as file:
             while chunk := file.read(CHUNK_BYTES):
@@ -105,8 +102,8 @@ def _source_error(error: Exception, timeout: float) -> SourceError:
             return SourceError(f"HTTP status {status} {message}", retryable=status >= 500 or status in (408, 429))
         case aiohttp.InvalidURL(url=url):
             return SourceError(f"redirects to an address that is not http: {url}", retryable=False)
-    permanent = isinstance(error, (IsADirectoryError, PermissionError))
-    retryable = isinstance(error, (aiohttp.ClientError, OSError)) and not permanent
+    retryable = isinstance(error, (aiohttp.ClientError, OSError))
+    retryable &= not isinstance(error, (IsADirectoryError, PermissionError))
     return SourceError(str(error) or type(error).__name__, retryable=retryable)
 
 

@@ -9,7 +9,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -23,42 +23,34 @@ MAX_ITEM_BYTES = 1 << 20  # an image of 1024 by 1024: limits the memory that a f
 READ_BYTES = 1 << 20
 
 
-class IdxFile(AbstractContextManager):
-    """An open IDX file of unsigned bytes, of the `shape` that its header declares: (n, height, width) or (n,).
+class IdxFile:
+    """An open IDX file of unsigned bytes, of the `shape` that its header declares.
 
     At most the declared bytes are read, plus one to check that no more follow.
     """
 
-    def __init__(self, path: Path, dimensions: int) -> None:
-        """Open a gzipped file; UserError if it is missing, or its header is not of this number of dimensions."""
+    def __init__(self, path: Path, dimensions: int, files: ExitStack) -> None:
+        """Open a gzipped IDX file, which `files` closes; UserError if it is missing, not gzip, or has another header.
+
+        Images have 3 dimensions (n, height, width), labels 1.
+        """
         self.path = path
         try:
-            self._file = gzip.open(path)  # noqa: SIM115, closed in __exit__
+            self._file = files.enter_context(gzip.open(path))  # noqa: SIM115, `files` closes it
         except FileNotFoundError:
             raise missing_file(path) from None
-        try:
-            self.shape = self._read_header(dimensions)
-        except UserError:
-            self._file.close()
-            raise
-
-    def __exit__(self, *error: object) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _read_header(self, dimensions: int) -> tuple[int, ...]:
-        magic, expected = self._read(4), bytes((0, 0, UNSIGNED_BYTE, dimensions))
+        magic = self._read(4)
+        expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
         if magic != expected:
             raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
-        shape = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
-        if 0 in shape:
-            raise self._error(f"its header declares an empty array: {' x '.join(map(str, shape))}")
-        if math.prod(shape[1:]) > MAX_ITEM_BYTES:
-            raise self._error(f"its header declares items of {' x '.join(map(str, shape[1:]))} bytes")
-        return shape
+        self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
+        if 0 in self.shape:
+            raise self._error(f"its header declares an empty array: {' x '.join(map(str, self.shape))}")
+        if math.prod(self.shape[1:]) > MAX_ITEM_BYTES:
+            raise self._error(f"its header declares items of {' x '.join(map(str, self.shape[1:]))} bytes")
 
     def chunks(self, rows: int) -> Iterator[np.ndarray]:
-        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]); UserError unless all are there and valid."""
+        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]); UserError if there are fewer or more."""
         count, *rest = self.shape
         for start in range(0, count, rows):
             size = min(rows, count - start)
