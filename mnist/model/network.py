@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -36,16 +37,15 @@ def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray
     """
     weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
     activations = tuple(layer.activation for layer in layers)
-    probabilities = np.empty((len(images), len(layers[-1].bias)), np.float32)
-    losses = np.empty(len(images), np.float32)
     batch_images = np.zeros((PREDICT_BATCH, images.shape[1]), np.float32)
     batch_labels = np.zeros(PREDICT_BATCH, np.int32)
+    results = [(np.empty((0, len(layers[-1].bias)), np.float32), np.empty(0, np.float32))]
     for start in range(0, len(images), PREDICT_BATCH):
-        rows = slice(start, min(start + PREDICT_BATCH, len(images)))
-        size = rows.stop - rows.start
-        batch_images[:size], batch_labels[:size] = images[rows], labels[rows]
+        size = len(labels[start : start + PREDICT_BATCH])
+        batch_images[:size], batch_labels[:size] = images[start : start + size], labels[start : start + size]
         batch = _predict_batch(tf.constant(batch_images), tf.constant(batch_labels), weights, activations)
-        probabilities[rows], losses[rows] = (part.numpy()[:size] for part in batch)
+        results.append(tuple(part.numpy()[:size] for part in batch))
+    probabilities, losses = map(np.concatenate, zip(*results, strict=True))
     return probabilities, losses
 
 
@@ -60,25 +60,17 @@ def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:
     for layer, layer_name in zip(layers, names, strict=True):
         network.add(keras.layers.Dense(len(layer.bias), layer.activation, name=layer_name))
     network.set_weights([array for layer in layers for array in (layer.kernel, layer.bias)])
-    with atomic_write(path) as partial:
-        saved = partial.with_name(f"{partial.name}.keras")
-        try:
-            network.save(saved)
-            with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
-                for entry in sorted(source.namelist()):
-                    content = source.read(entry)
-                    if entry.endswith(".json"):
-                        content = json.dumps(_normalize(json.loads(content)), sort_keys=True, indent=1).encode()
-                    target.writestr(zipfile.ZipInfo(entry, date_time=(1980, 1, 1, 0, 0, 0)), content)
-        finally:
-            saved.unlink(missing_ok=True)
+    with TemporaryDirectory() as folder, atomic_write(path) as partial:
+        network.save(saved := Path(folder, "model.keras"))
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(partial, "w") as target:
+            for entry in sorted(source.namelist()):
+                content = source.read(entry)
+                if entry.endswith(".json"):
+                    fixed = json.loads(content, object_hook=_fix_volatile)
+                    content = json.dumps(fixed, sort_keys=True, indent=1).encode()
+                target.writestr(zipfile.ZipInfo(entry, date_time=(1980, 1, 1, 0, 0, 0)), content)
 
 
-def _normalize(value: Any) -> Any:
-    """Remove from JSON what differs between two saves of the same network."""
-    if isinstance(value, list):
-        return [_normalize(item) for item in value]
-    if isinstance(value, dict):
-        value = value | {"date_saved": "1980-01-01@00:00:00"} if "date_saved" in value else value
-        return {key: _normalize(item) for key, item in value.items() if key != "shared_object_id"}
-    return value
+def _fix_volatile(item: dict[str, Any]) -> dict[str, Any]:
+    fixed = item | {"date_saved": "1980-01-01@00:00:00"} if "date_saved" in item else item
+    return {key: value for key, value in fixed.items() if key != "shared_object_id"}

@@ -38,10 +38,7 @@ def matrix_product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callab
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer (Ioffe and Szegedy 2015) with another formula for 1 / sqrt(variance).
-
-    For Keras's, XLA uses the CPU's own approximation (`rsqrtss`), which differs between CPUs.
-    """
+    """Keras's layer (Ioffe and Szegedy 2015) without 1 / sqrt, which XLA approximates as each CPU does (`rsqrtss`)."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002
         """Normalise (n, units) by the batch's statistics in training, by the moving statistics in inference."""
