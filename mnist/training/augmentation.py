@@ -20,17 +20,14 @@ class Augmentation:
     """Augments flattened images inside a compiled function, bit-identically across CPUs.
 
     The random numbers depend only on the seed and the step (Philox, Salmon et al. 2011), and no sine, cosine or other
-    function of the system's library is computed.
+    function of the system's library is computed. From the step `half_from` on augmentation has half its strength, so
+    that the last epochs are closer to the original images (He et al. 2019, "Data augmentation revisited: rethinking the
+    distribution gap between clean and augmented data").
     """
 
     def __init__(
         self, params: AugmentationParams, image_shape: tuple[int, int], seed: int, half_from: int | None = None
     ) -> None:
-        """Prepare for images of one shape, (height, width); from the step `half_from` on at half strength.
-
-        Then the last epochs are closer to the original images (He et al. 2019, "Data augmentation revisited: rethinking
-        the distribution gap between clean and augmented data").
-        """
         self.params, self.image_shape, self.seed, self.half_from = params, image_shape, seed, half_from
 
     def __call__(

@@ -32,13 +32,12 @@ def code_and_versions() -> list[str]:
 
 
 class Checkpoint:
-    """A file with the variables and the history of an unfinished training, outside of DVC's outputs."""
+    """A file with the variables and the history of an unfinished training, outside of DVC's outputs.
+
+    Its name is a hash of what decides the training, so that no other training loads it. An inactive one has no file.
+    """
 
     def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], *, active: bool = True) -> None:
-        """Name the file after a hash of what decides the training, so that no other training loads it.
-
-        The variables are all that a training step reads and changes. An inactive checkpoint has no file.
-        """
         self.path = CHECKPOINTS / f"{run_fingerprint.hex()[:32]}.npz"
         self.variables, self.active = variables, active
 

@@ -45,8 +45,7 @@ class DistributedTraining(Training):
     """
 
     def __init__(self, workers: Workers, *arguments) -> None:  # noqa: ANN002, as of Training
-        """Build the network, and keep this worker's shard of the training images."""
-        self.workers, self.is_chief = workers, workers.is_chief
+        self.workers, self.is_chief = workers, workers.index == 0
         super().__init__(*arguments)
         self.shard = workers.shard(self.count)
         self.train = self.train[0][self.shard], self.train[1][self.shard]
@@ -92,8 +91,8 @@ class DistributedTraining(Training):
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
         self.workers.check_equal(
             decided_by,
-            "does not have the same parameters, source files or library versions as worker 0: bring all to the same "
-            "commit and the same requirements.txt",
+            "does not have the same parameters, source files or library versions as worker 0: bring all to one commit "
+            "and one requirements.txt",
         )
         validation = (array[self.workers.shard(len(array))] for array in self.validation)
         shards = fingerprint(*self.train, *validation)

@@ -25,14 +25,13 @@ Split = tuple[np.ndarray, np.ndarray]  # images, float32 (n, pixels), 0 to 1, an
 
 
 class Training:
-    """A training of the network that params.yaml describes."""
+    """A training of the network that params.yaml describes; the images may be memory-mapped, and are not copied."""
 
     is_chief = True
 
     def __init__(
         self, params: TrainParams, augmentation: AugmentationParams, data: DataSummary, train: Split, validation: Split
     ) -> None:
-        """Build the network and its training step; the images may be memory-mapped, and are not copied."""
         self.params, self.decided_by = params, (params, augmentation)
         self.train, self.validation, self.count = train, validation, len(train[1])
         self.network, self.optimizer = build_network(params, data), build_optimizer(params)

@@ -36,11 +36,6 @@ class Workers:
         """The number of workers."""
         return len(self.addresses)
 
-    @property
-    def is_chief(self) -> bool:
-        """Whether this is the first worker."""
-        return self.index == 0
-
     def name(self, index: int) -> str:
         """A worker's index and address as text."""
         return f"worker {index} ({self.addresses[index]})"
@@ -70,7 +65,7 @@ class Workers:
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
         """The chief's array on every worker, float64."""
-        return self.sum_values(values if self.is_chief else np.zeros_like(values))
+        return self.sum_values(values if self.index == 0 else np.zeros_like(values))
 
     def check_equal(self, digest: bytes, problem: str) -> None:
         """Check that all workers have the same digest, of a multiple of four bytes; UserError names another one."""
