@@ -2,7 +2,6 @@
 
 import csv
 import json
-import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,6 @@ import numpy as np
 
 from mnist.core.errors import UserError
 from mnist.core.paths import relative
-
-# NumPy parses the header of a .npy file as Python source.
-HEADER_ERRORS = (ValueError, OverflowError, EOFError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
 
 
 @contextmanager
@@ -64,9 +60,9 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise missing_file(path) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{relative(path)} is not valid JSON ({error}); run `dvc repro` to regenerate it") from None
+        raise UserError(f"{relative(path)} is not valid JSON ({error}); run `dvc repro`") from None
     if not isinstance(content, dict):
-        raise UserError(f"{relative(path)} is not a JSON object; run `dvc repro` to regenerate it")
+        raise UserError(f"{relative(path)} is not a JSON object; run `dvc repro`")
     return content
 
 
@@ -79,16 +75,13 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing_file(path) from None
-    except HEADER_ERRORS as error:
-        reason = f"is not a valid .npy file ({error})"
-        raise UserError(f"{relative(path)} {reason}; run `dvc repro` to regenerate it") from None
+    except Exception as error:  # NumPy parses the header as Python source: seven types have been seen
+        raise UserError(f"{relative(path)} is not a valid .npy file ({error}); run `dvc repro`") from None
     matches = [want in (None, got) for want, got in zip(shape, array.shape, strict=False)]
     if array.dtype != dtype or len(array.shape) != len(shape) or not all(matches):
         expected = f"{np.dtype(dtype)} ({', '.join('n' if size is None else str(size) for size in shape)})"
-        raise UserError(
-            f"{relative(path)} is {array.dtype} {array.shape}, expected {expected}: "
-            "it comes from another data set or another run; run `dvc repro`"
-        )
+        found = f"{relative(path)} is {array.dtype} {array.shape}"
+        raise UserError(f"{found}, expected {expected}: it is of another data set or another run; run `dvc repro`")
     return array
 
 

@@ -19,22 +19,15 @@ ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A dense layer: activation(inputs @ kernel + bias)."""
+    """A dense layer, activation(inputs @ kernel + bias); kernel is float32 (inputs, units), bias float32 (units,)."""
 
     kernel: np.ndarray
-    """Float32 (inputs, units)."""
     bias: np.ndarray
-    """Float32 (units,)."""
     activation: str
-    """Its name in Keras."""
 
 
 def read_weights(path: Path, data: DataSummary) -> list[DenseLayer]:
-    """Read the layers of a network as train saves it, input side first.
-
-    UserError if the file is missing, is not a stack of dense layers with the weights that it describes, or is for other
-    data.
-    """
+    """Read the layers of a network, input side first; UserError if it is corrupt or for other data."""
     name, layers = _read_model(path)
     pixels, classes = len(layers[0].kernel), len(layers[-1].bias)
     if (name, pixels, classes) != (data.dataset, data.pixels, len(data.classes)):

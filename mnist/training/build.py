@@ -28,10 +28,9 @@ def build_network(params: TrainParams, data: DataSummary) -> keras.Sequential:
 
 
 def fold_batch_norm(network: keras.Sequential, activation: str) -> list[DenseLayer]:
-    """Convert a trained network to dense layers, float32; `activation` is that of the hidden ones.
+    """Convert a trained network to dense layers; `activation` is that of the hidden ones.
 
-    In inference batch normalisation only scales and shifts each unit, so it is folded into the layer before it, and
-    dropout does nothing.
+    In inference batch normalisation only scales and shifts each unit, so it is folded into the layer before it.
     """
     weights: list[np.ndarray] = []
     for layer in network.layers:

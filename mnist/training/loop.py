@@ -74,9 +74,7 @@ def make_train_step(
     return train_step
 
 
-def compile_steps(
-    train_step: Callable[..., tuple], precision: str, *, jit_compile: bool = True
-) -> Callable[..., tuple]:
+def compile_steps(train_step: Callable, precision: str, *, jit_compile: bool = True) -> Callable[..., tuple]:
     """A compiled function that runs the steps `first` to `last - 1` of an epoch, and adds up their results."""
 
     @tf.function(jit_compile=jit_compile)
