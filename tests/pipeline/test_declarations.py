@@ -35,8 +35,8 @@ def outs_of(stage: str) -> set[str]:
     return {next(iter(out)) if isinstance(out, dict) else out for out in entries}
 
 
-def match(path: str, deps: set[str]) -> set[str]:
-    """The deps that a file is, or is in."""
+def covering(path: str, deps: set[str]) -> set[str]:
+    """The deps that are a file, or a folder that contains it."""
     return {dep for dep in deps if Path(path).is_relative_to(dep)}
 
 
@@ -57,7 +57,7 @@ def sections_read(stage: str) -> set[str]:
         match node:
             case ast.Call(func=ast.Name(id="read_params"), args=[ast.Name(id=name)]):
                 found.add(sections[name])
-            case ast.Call(func=ast.Name(id="read_sections"), args=names):
+            case ast.Call(func=ast.Name(id="read_sections"), args=[ast.Constant(), *_] as names):
                 found.update(map(ast.literal_eval, names))
     return found
 
@@ -75,8 +75,8 @@ def watched(checkout: Checkout, stage: str) -> dict[str, set[str]]:
 def test_imports_lie_within_the_declared_code_and_use_all_of_it(stage: str) -> None:
     code = code_of(declared(stage)["deps"])
     imports = {str(path.relative_to(ROOT)): path for path in local_imports(ROOT / f"stages/{stage}.py")}
-    assert [path for path in imports if not match(path, code)] == []
-    assert set().union(*(match(path, code) for path in imports)) == code
+    assert [path for path in imports if not covering(path, code)] == []
+    assert set().union(*(covering(path, code) for path in imports)) == code
 
 
 @pytest.mark.parametrize("stage", ALL)
@@ -91,8 +91,8 @@ def test_a_run_reads_only_its_deps_and_all_of_them_and_writes_its_outs(checkout:
             (checkout.folder / name).unlink()
     files = watched(checkout, stage)
     deps = {*declared(stage, checkout.folder)["deps"], *(["params.yaml"] if "params" in declared(stage) else [])}
-    assert [path for path in files["read"] if not match(path, deps)] == []
-    assert set().union(*(match(path, deps) for path in files["read"])) == deps
+    assert [path for path in files["read"] if not covering(path, deps)] == []
+    assert set().union(*(covering(path, deps) for path in files["read"])) == deps
     assert files["written"] == outs_of(stage)
 
 
@@ -100,4 +100,4 @@ def test_an_undeclared_file_that_a_stage_reads_is_noticed(checkout: Checkout) ->
     line = "    params = read_params(PlotParams)\n"
     checkout.edit("stages/plot.py", line, f"{line}    open('README.md').close()\n")
     deps = {*declared("plot", checkout.folder)["deps"], "params.yaml"}
-    assert [path for path in watched(checkout, "plot")["read"] if not match(path, deps)] == ["README.md"]
+    assert [path for path in watched(checkout, "plot")["read"] if not covering(path, deps)] == ["README.md"]
