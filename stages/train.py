@@ -1,11 +1,8 @@
 """Train: fit a feed-forward network to the training images, and validate it after each epoch.
 
-Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json;
-writes models/model.keras, reports/history.csv, reports/validation.json (the metrics of the last epoch) and
-data/augmented/examples.npy (an image of each class, original and augmented).
-
-An interrupted run resumes after its last finished epoch. With train.workers above 1, several machines run this stage
-together, and the first one writes (mnist/training/distributed.py).
+Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json; writes models/model.keras,
+reports/history.csv, reports/validation.json (the last epoch) and data/augmented/examples.npy (an image per class).
+An interrupted run resumes after its last epoch. With train.workers above 1, several machines run this stage together.
 """
 
 from mnist.core.data import read_data_summary

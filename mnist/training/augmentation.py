@@ -1,8 +1,7 @@
 """Augmentation: random geometric transformations of the training images, inside the compiled training step.
 
-Keras's layers for it (RandomRotation, RandomElasticTransform, ...) cannot be compiled by XLA, which has no kernel for
-their sampling (`ImageProjectiveTransformV3`); and each of them resamples the image, so that five blur it five times.
-Here all displacements are added up, and the image is resampled once.
+XLA cannot compile Keras's layers for it (no kernel for `ImageProjectiveTransformV3`); and each of them resamples the
+image, so that five blur it five times. Here all displacements are added up, and the image is resampled once.
 """
 
 import math
@@ -40,8 +39,10 @@ class Augmentation:
         """
         count = images.shape[0]
 
-        def draw(numbers: int, shape: tuple[int, int], stream: int) -> tf.Tensor:
-            drawn = self._uniform((numbers, batch_size or count, *shape), stream, step)
+        def draw(numbers: int, shape: tuple[int, ...], stream: int) -> tf.Tensor:
+            seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
+            shape = numbers, batch_size or count, *shape
+            drawn = tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
             if self.half_from is not None:
                 drawn *= tf.where(step < self.half_from, 1.0, 0.5)
             return drawn if positions is None else tf.gather(drawn, positions, axis=1)
@@ -51,11 +52,6 @@ class Augmentation:
             along_x, along_y = self._elastic(count, draw)
             x, y = x + along_x, y + along_y
         return self._sample(images, x, y)
-
-    def _uniform(self, shape: tuple[int, ...], stream: int, step: tf.Tensor) -> tf.Tensor:
-        """Random numbers from -1 to 1."""
-        seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
-        return tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
 
     def _affine(self, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The source of each pixel, x and y in pixels, each float32 (n, height, width), of draws (6, n, 1, 1)."""
@@ -103,11 +99,9 @@ class Augmentation:
 
 
 def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The first image of each class, the original and then augmented, of images, float32 (n, pixels).
+    """The first of the images, float32 (n, pixels), of each class, original and augmented; black for an empty class.
 
-    Returns:
-        float32 (classes, 1 + EXAMPLES, pixels); (classes, 1, pixels) without augmentation. Black for a class without
-        images.
+    Returns float32 (classes, 1 + EXAMPLES, pixels), or (classes, 1, pixels) without augmentation.
     """
     originals = np.zeros((classes, images.shape[1]), np.float32)
     present, first = np.unique(labels, return_index=True)
@@ -120,11 +114,10 @@ def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.nda
 
 
 def blur_matrix(size: int, sigma: float) -> np.ndarray:
-    """A Gaussian blur along one axis, from random numbers on a coarse grid to a displacement of each pixel.
+    """A Gaussian blur along one axis, float32 (size, ceil(size / spacing)), of random numbers on a coarse grid.
 
-    Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to
-    keep the variance, give fields of the same spread and smoothness in a fraction of the time. Returns float32
-    (size, ceil(size / spacing)).
+    Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to keep
+    the variance, give fields of the same spread and smoothness in a fraction of the time.
     """
     spacing = max(1, int(sigma / 2))
     distance = np.arange(size)[:, None] - np.arange(0, size, spacing)

@@ -37,11 +37,10 @@ def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size:
 
 
 class DistributedTraining(Training):
-    """A training that all workers run, and whose results the chief writes.
+    """A training on the batches of one machine: the result differs in the rounding of sums only.
 
-    All go through the batches of one machine, so that the result differs in the rounding of sums only. Two things are
-    each worker's own: batch normalisation uses the statistics of its part of the batch (the moving ones are averaged
-    after each epoch), and dropout draws independently.
+    Two things are each worker's own: batch normalisation uses the statistics of its part of the batch (the moving ones
+    are averaged after each epoch), and dropout draws independently.
     """
 
     def __init__(self, workers: Workers, *arguments) -> None:  # noqa: ANN002, as of Training
@@ -49,16 +48,14 @@ class DistributedTraining(Training):
         super().__init__(*arguments)
         self.shard = workers.shard(self.count)
         self.train = self.train[0][self.shard], self.train[1][self.shard]
-        batch_size = self.params.batch_size
-        positions = (shard_positions(self.shard, self._order(epoch)) for epoch in range(self.params.epochs))
-        self.padded_size = max(int(np.bincount(each // batch_size).max()) for each in positions)
-
-    def _order(self, epoch: int) -> np.ndarray:
-        return shuffled(self.count, self.params.seed, epoch)
+        orders = (shuffled(self.count, self.params.seed, epoch) for epoch in range(self.params.epochs))
+        batches = (shard_positions(self.shard, order) // self.params.batch_size for order in orders)
+        self.padded_size = max(int(np.bincount(batch).max()) for batch in batches)
 
     def make_batches(self, epoch: int) -> tuple[np.ndarray, ...]:
         """This worker's part of the batches of an epoch."""
-        return shard_batches(self._order(epoch), self.params.batch_size, self.shard, self.padded_size)
+        order = shuffled(self.count, self.params.seed, epoch)
+        return shard_batches(order, self.params.batch_size, self.shard, self.padded_size)
 
     def make_run_steps(self) -> Callable[..., tuple]:
         """Compile the training step in two parts, because XLA cannot compile the all-reduce between them."""
@@ -87,7 +84,7 @@ class DistributedTraining(Training):
         return compile_steps(train_step, self.precision, jit_compile=False)
 
     def make_checkpoint(self) -> Checkpoint:
-        """The checkpoint of this training, after a check that all workers run the same; each hashes its shard."""
+        """The checkpoint of this training, after a check that all workers run the same."""
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
         self.workers.check_equal(
             decided_by,

@@ -117,10 +117,8 @@ class Training:
                 row = [round(value, 6) for value in (*self.train_epoch(epoch, bar.update), *self.validate())]
                 if not all(map(math.isfinite, row)):
                     self.checkpoint.delete()
-                    raise UserError(
-                        f"the loss is {row[0]} in epoch {epoch + 1}: training diverged; "
-                        f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
-                    )
+                    remedy = f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
+                    raise UserError(f"the loss is {row[0]} in epoch {epoch + 1}: training diverged; {remedy}")
                 history.append(row)
                 self.checkpoint.save(history)
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, row, strict=True))

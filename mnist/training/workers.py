@@ -96,19 +96,16 @@ def _sum_over_workers(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def join_workers(count: int) -> Workers | None:
-    """Join the workers that the environment variable TF_CONFIG describes, and wait for all of them.
+    """Join the workers that the environment variable TF_CONFIG describes, before the first computation.
 
-    TF_CONFIG is set by Ray's TensorflowTrainer, Kubeflow's TFJob and cloud services: {"cluster": {"worker":
-    ["host:port", ...]}, "task": {"type": "worker", "index": 0}}. A task of type "chief" counts as the first worker.
-    Call it before the first computation. Returns None for one machine by itself; UserError unless there are `count`.
+    Returns None for one machine by itself; UserError unless there are `count` workers. A "chief" is the first one.
     """
     workers = _parse_tf_config()
     found = workers.size if workers else 1
     if found != count:
+        names = f"the environment variable TF_CONFIG names {found if workers else 'no others'}"
         raise UserError(
-            f"params.yaml: train.workers is {count}, but the environment variable TF_CONFIG names "
-            f"{found if workers else 'no others'}; the last bits of the result depend on the number of workers, so "
-            "both must be equal"
+            f"params.yaml: train.workers is {count}, but {names}; both decide the result, and must be equal"
         )
     if not workers:
         return None
@@ -145,10 +142,7 @@ def _parse_tf_config() -> Workers | None:
 
 
 def _wait_for_workers(workers: Workers) -> None:
-    """Wait until each worker can reach each other one, at most JOIN_SECONDS.
-
-    TensorFlow waits, too, but for an hour, without reacting to Ctrl-C, and without naming the missing worker.
-    """
+    """Wait for all: TensorFlow does so for an hour, without reacting to Ctrl-C, and without naming the missing one."""
     places = [(host, int(port)) for host, _, port in (address.rpartition(":") for address in workers.addresses)]
     index, everyone = workers.index, set(range(workers.size))
     reached, heard = {index}, {index}

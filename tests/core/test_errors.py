@@ -16,13 +16,14 @@ from mnist.core.errors import UserError, run_stage
         (OSError("the network is down"), "the network is down"),
     ],
 )
-def test_expected_error_is_one_message_with_the_stages_name(error, message):
+def test_expected_error_is_one_message_with_the_stages_name(monkeypatch, error, message):
     def main() -> None:
         raise error
 
+    monkeypatch.setattr("sys.argv", ["stages/plot.py"])
     with pytest.raises(SystemExit) as caught:
         run_stage(main)
-    assert caught.value.code == f"test_errors: {message}"
+    assert caught.value.code == f"plot: {message}"
 
 
 def test_unexpected_error_keeps_its_traceback():

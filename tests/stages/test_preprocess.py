@@ -176,7 +176,7 @@ def labelled(count: int, position: int, label: int) -> np.ndarray:
         ({3: labels(TEST + 1)}, {}, "t10k-images-idx3-ubyte.gz has 1100 images, but .* 1101 labels"),
         ({1: labelled(TRAIN, 2400, 3)}, {}, "train-labels-idx1-ubyte.gz has label 3, expected 0 to 2"),
         ({3: labelled(TEST, 1099, 255)}, {}, "t10k-labels-idx1-ubyte.gz has label 255, expected 0 to 2"),
-        ({2: images(TEST, 4, 3)}, {}, r"training images have \(3, 4\) pixels, the test images \(4, 3\)"),
+        ({2: images(TEST, 4, 3)}, {}, r"the images should have one size, not \(3, 4\) and \(4, 3\)"),
         ({}, {"cut": 2400}, "ends before all the values"),
         ({}, {"validation_size": TRAIN}, r"preprocess\.validation_size is 2500"),
     ],
