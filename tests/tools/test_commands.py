@@ -48,13 +48,6 @@ def test_make_with_nothing_to_do_says_how_it_stands(checkout: Checkout) -> None:
     assert f"): {metrics['errors']} errors in the 360 test images of scikit-learn digits.\n" in done.stdout
 
 
-def test_the_process_that_measures_memory_holds_little(checkout: Checkout) -> None:
-    done = checkout.run(
-        "-c", "import sys, tools.bench.sections; print('pandas' in sys.modules, 'numpy' in sys.modules)"
-    )
-    assert done.stdout == "False False\n", done.stderr
-
-
 def test_verify_finds_every_output_the_same(checkout: Checkout) -> None:
     done = checkout.run("-m", "tools.verify", "--stage", "preprocess")
     assert done.returncode == 0, done.stderr
