@@ -37,7 +37,7 @@ def train_pipeline() -> None:
         print("start")
         return original_run(training)
 
-    Training.run = run  # type: ignore[method-assign]
+    Training.run = run  # type: ignore[assignment, method-assign]
     main()
 
 
