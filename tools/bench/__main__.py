@@ -44,12 +44,7 @@ def main() -> None:
         measurements = {key: Measurement(**value) for key, value in section["measurements"].items()}
         runs = options.runs or (2 if options.quick else section.get("runs", 3))
         with tempfile.TemporaryDirectory(dir=build) as folder:
-<<<<<<< HEAD
-            bench = Bench(Path(folder), content["tutorial"], quick=options.quick)
-            results = bench.interleave(measurements, runs)
-=======
             results = Bench(Path(folder), content["tutorial"], options.quick).interleave(measurements, runs)
->>>>>>> d93b4e9ced39041758234c326c9c5e137c5392e5
         write_report(report, measured=name, measurements=measurements, results=results, quick=options.quick)
     print(f"bench: wrote {report.relative_to(ROOT)}")
 
