@@ -88,7 +88,7 @@ class DistributedTraining(Training):
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
         self.workers.check_equal(
             decided_by,
-            "does not have the same parameters, source files or library versions as worker 0: bring all to one commit "
+            "does not have the same parameters, source files or library versions as worker 0: set all to one commit "
             "and one requirements.txt",
         )
         validation = (array[self.workers.shard(len(array))] for array in self.validation)
