@@ -1,115 +1,84 @@
-"""Tell which class the network sees in images: photos of ink on paper, or white on black, PNG or JPEG, of any size.
-
-Each image is prepared as the data set's makers did it, like what is drawn on the report's pad.
-"""
+"""Classify images, PNG or JPEG of any size: photos of ink on paper, or white on black."""
 
 import argparse
 import json
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mnist.core.data import DataSummary, read_data_summary
-from mnist.core.errors import UserError
-from mnist.core.files import atomic_write, missing_file
+from mnist.core.errors import UserError, run_stage
+from mnist.core.files import atomic_write
 from mnist.core.paths import MODEL
 from mnist.handwriting import find_ink, fit_ink
+from mnist.model.weights import DenseLayer, read_weights
 
-ENDINGS = (".png", ".jpg", ".jpeg")
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
-def find_images(paths: list[Path]) -> Iterator[Path]:
-    """The files named, and in place of a folder the images in it, by name."""
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.iterdir() if file.suffix.lower() in ENDINGS)
-        else:
-            yield path
+def find_images(top: Path) -> list[Path]:
+    """The images in a folder, by name, or the path itself if it is not a folder."""
+    return sorted(p for p in top.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if top.is_dir() else [top]
 
 
 def prepare(path: Path, data: DataSummary) -> np.ndarray:
-    """Read an image as the network is to see it, uint8 (height, width).
-
-    Raises:
-        UserError: the file cannot be read, is no PNG or JPEG, is damaged, too large, or shows nothing.
-    """
+    """Read an image, and prepare it like the training images, uint8 (height, width); a UserError if it is unusable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                ink = find_ink(image)
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            ink = find_ink(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError("has too many pixels to be opened safely; make it smaller") from None
     except UnidentifiedImageError:
-        raise UserError("is no PNG or JPEG image") from None
+        raise UserError("is not a PNG or JPEG image") from None
     except (OSError, ValueError, SyntaxError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"cannot be read: {reason}") from None
+        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not ink.any():
-        raise UserError("shows nothing: it is of one colour")
+        raise UserError("is empty: all of it has one colour")
     return fit_ink(ink, data.image_shape, data.box)
 
 
-def predict(images: np.ndarray, data: DataSummary) -> np.ndarray:
-    """The probability of each class, float32 (n, classes), for prepared images, uint8 (n, height, width)."""
-    # Only now, because TensorFlow takes seconds to import: who misspelt a file's name should not wait for it.
-    from mnist.model.network import Predictor, load_network
+def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
+    """The probabilities, float32 (n, classes), for n prepared images, uint8 (height, width)."""
+    from mnist.model import network  # here, because importing TensorFlow takes seconds
 
-    network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
-    pixels = images.reshape(len(images), -1).astype(np.float32) / 255
-    return Predictor(network)(pixels, np.zeros(len(images), np.int32))[0]
+    pixels = np.stack(images).reshape(len(images), -1).astype(np.float32) / 255
+    return network.predict(layers, pixels, np.zeros(len(images), np.int32))[0]
 
 
-def results(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict[str, Any]]:
-    """For each file its path, label and probabilities by class, or its path and the error.
-
-    Args:
-        paths: the files.
-        data: what the network was trained on.
-        show: a folder to write the prepared images to.
-    """
-    entries: list[dict[str, Any]] = [{"path": str(path)} for path in paths]
-    prepared = []
+def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict]:
+    """The path, label and probabilities by class of each file, or its path and error; `show` gets prepared images."""
+    layers = read_weights(MODEL, data)
+    entries: list[dict] = [{"path": str(path)} for path in paths]
+    readable, images = [], []
     for path, entry in zip(paths, entries, strict=True):
         try:
-            prepared.append(prepare(path, data))
+            images.append(prepare(path, data))
+            readable.append(entry)
+            if show:
+                with atomic_write(show / f"{'_'.join(path.parts).lstrip('/')}.png") as partial:
+                    Image.fromarray(images[-1]).save(partial, "PNG")
         except UserError as error:
             entry["error"] = str(error)
-            continue
-        if show:
-            with atomic_write(show / f"{'_'.join(path.parts).lstrip('/')}.png") as partial:
-                Image.fromarray(prepared[-1]).save(partial, "PNG")
-    readable = [entry for entry in entries if "error" not in entry]
-    for entry, row in zip(readable, predict(np.stack(prepared), data) if prepared else (), strict=True):
+    for entry, row in zip(readable, predict(layers, images) if images else (), strict=True):
         entry["label"] = data.classes[row.argmax()]
         entry["probabilities"] = {name: round(float(p), 6) for name, p in zip(data.classes, row, strict=True)}
     return entries
 
 
-def main() -> int:
-    """Predict; return the exit status, 1 if a file is no image that can be read."""
+def main() -> None:
+    """Classify images; exit with status 1 if one of them is unusable."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a PNG or JPEG file, or a folder of them")
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON list: path, and label and probabilities or error"
-    )
-    parser.add_argument("--show", type=Path, metavar="FOLDER", help="write there what the network saw of each image")
+    parser.add_argument("--json", action="store_true", help="print a list of path, label and probabilities, or error")
+    parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")
     options = parser.parse_args()
-    try:
-        data = read_data_summary()
-        if not MODEL.exists():
-            raise missing_file(MODEL)
-        paths = list(find_images(options.images))
-        if not paths:
-            raise UserError(f"no file that ends in {', '.join(ENDINGS)} in {', '.join(map(str, options.images))}")
-        entries = results(paths, data, options.show)
-    except (UserError, OSError) as error:
-        sys.exit(f"predict: {error}")
+    paths = [file for path in options.images for file in find_images(path)]
+    if not paths:
+        raise UserError(f"no .png, .jpg or .jpeg file in {', '.join(map(str, options.images))}")
+    entries = classify(paths, read_data_summary(), options.show)
     if options.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     for entry in entries:
@@ -117,8 +86,8 @@ def main() -> int:
             print(f"{entry['path']}: {entry['error']}", file=sys.stderr)
         elif not options.json:
             print(f"{entry['path']}: {entry['label']}, {100 * entry['probabilities'][entry['label']]:.1f} %")
-    return 1 if any("error" in entry for entry in entries) else 0
+    sys.exit(any("error" in entry for entry in entries))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_stage(main)

@@ -15,11 +15,7 @@ from mnist.dataset.fetch import fetch, list_sources
 
 
 def download_files(dataset: Dataset, folder: Path) -> list[str]:
-    """Download the files that `folder` lacks, all of them or none.
-
-    Returns:
-        The sources used, each once; empty if all files existed.
-    """
+    """Download the files that `folder` lacks, all of them or none; return the sources used."""
     wanted = [name for name, published in dataset.files.items() if not published.matches(folder / name)]
     sources = list_sources(dataset.mirrors)
     used: dict[str, None] = {}

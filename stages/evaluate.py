@@ -4,11 +4,9 @@ Reads models/model.keras, data/processed/test_{images,labels}.npy and reports/da
 writes reports/metrics.json and reports/predictions.csv.
 """
 
-import math
-from typing import Any
+from statistics import fmean
 
 import numpy as np
-from sklearn.metrics import precision_recall_fscore_support
 
 from mnist.core.data import read_data_summary
 from mnist.core.errors import run_stage
@@ -17,50 +15,37 @@ from mnist.core.params import read_params
 from mnist.core.paths import METRICS, MODEL, PREDICTIONS
 from mnist.metrics.calibration import reliability
 from mnist.metrics.interval import wilson_interval
+from mnist.metrics.tables import Predictions
 from mnist.model.backend import ComputeParams, use_threads
-from mnist.model.network import Predictor, load_network
+from mnist.model.network import predict
+from mnist.model.weights import read_weights
 
 
-def measure(
-    labels: np.ndarray, probabilities: np.ndarray, confidence: np.ndarray, losses: np.ndarray, classes: list[str]
-) -> dict[str, Any]:
-    """Compute the metrics.
+def measure(predictions: Predictions, probabilities: np.ndarray, losses: np.ndarray, classes: list[str]) -> dict:
+    """Compute the metrics, rounded to 6 digits, which hides the last bits, in which CPUs may differ.
 
-    Args:
-        labels: integers (n,), the true classes.
-        probabilities: float32 (n, classes), the most probable class being the predicted one.
-        confidence: float (n,), the probability of the predicted class, as predictions.csv has it.
-        losses: float (n,), the cross-entropy of each image as in training, in nats.
-        classes: the name of each class.
-
-    Returns:
-        Accuracy with its 95 % interval; number of errors; mean loss; mean negative log-likelihood, in nats, for which
-        an image may count more than the 16.1 at which Keras cuts its loss off; expected calibration error; macro F1
-        (the plain mean of the classes' F1); and for each class precision, recall and F1, 0 where a class was never
-        predicted, or has no image. Rounded to 6 digits, which hides the last bits in which processors may differ.
+    Probabilities are float32 (n, classes); losses are float (n,), the cross-entropy as in training, in nats: Keras
+    clips it at 16.1, unlike the negative log-likelihood. Scores of a class without predictions or images are 0.
     """
-    predicted = probabilities.argmax(axis=1)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(classes)), zero_division=0
-    )
-    errors = int(np.count_nonzero(predicted != labels))
-    low, high = wilson_interval(len(labels) - errors, len(labels))
-    likelihoods = probabilities[np.arange(len(labels)), labels].astype(np.float64)
-    surprises = -np.log(np.maximum(likelihoods, np.finfo(np.float32).tiny))  # finite also where a likelihood is 0
+    counts = predictions.confusion(len(classes))
+    hits, actual, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    f1 = 2 * hits / np.maximum(actual + predicted, 1)
+    scores = {"precision": hits / np.maximum(predicted, 1), "recall": hits / np.maximum(actual, 1), "f1": f1}
+    likelihood = probabilities[np.arange(len(losses)), predictions.labels].astype(np.float64)
+    nll = -np.log(np.maximum(likelihood, np.finfo(np.float32).tiny))  # finite also for a likelihood of 0
+    errors = int(np.count_nonzero(predictions.wrong))
+    low, high = wilson_interval(len(losses) - errors, len(losses))
+    calibration = reliability(predictions.confidence, ~predictions.wrong)
     return {
-        "accuracy": round(1 - errors / len(labels), 6),
+        "accuracy": round(1 - errors / len(losses), 6),
         "accuracy_interval": {"low": round(float(low), 6), "high": round(float(high), 6)},
         "errors": errors,
-        "loss": round(math.fsum(losses) / len(losses), 6),
-        "negative_log_likelihood": round(math.fsum(surprises) / len(surprises), 6),
-        "expected_calibration_error": round(reliability(confidence, predicted == labels).expected_calibration_error, 6),
-        "macro_f1": round(math.fsum(f1) / len(f1), 6),
+        "loss": round(fmean(losses), 6),
+        "negative_log_likelihood": round(fmean(nll), 6),
+        "expected_calibration_error": round(calibration.expected_calibration_error, 6),
+        "macro_f1": round(fmean(f1), 6),
         "per_class": {
-            name: {
-                "precision": round(float(precision[index]), 6),
-                "recall": round(float(recall[index]), 6),
-                "f1": round(float(f1[index]), 6),
-            }
+            name: {score: round(float(values[index]), 6) for score, values in scores.items()}
             for index, name in enumerate(classes)
         },
     }
@@ -71,16 +56,15 @@ def main() -> None:
     use_threads(read_params(ComputeParams).threads)
     data = read_data_summary()
     images, labels = data.load_split("test")
-    network = load_network(MODEL, pixels=data.pixels, classes=len(data.classes), name=data.dataset)
-    probabilities, losses = Predictor(network)(images, labels)
-    predicted = probabilities.argmax(axis=1)
-    # Rounded before it is measured, so that anybody can compute the calibration error from predictions.csv.
+    probabilities, losses = predict(read_weights(MODEL, data), images, labels)
+    # Rounded first, so that the calibration error can be computed from predictions.csv.
     confidence = np.array([round(float(p), 6) for p in probabilities.max(axis=1)])
-    metrics = measure(labels, probabilities, confidence, losses, data.classes)
+    predictions = Predictions(labels, probabilities.argmax(axis=1), confidence)
+    metrics = measure(predictions, probabilities, losses, data.classes)
     write_json(METRICS, metrics)
     names = np.array(data.classes)
-    rows = zip(range(len(labels)), names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
-    write_csv(PREDICTIONS, ["index", "actual", "predicted", "confidence"], rows)
+    columns = range(len(labels)), names[labels], names[predictions.predicted], (f"{p:.6f}" for p in confidence)
+    write_csv(PREDICTIONS, ["index", "actual", "predicted", "confidence"], zip(*columns, strict=True))
     print(f"Test accuracy: {metrics['accuracy']:.4f} ({metrics['errors']:,} errors in {len(labels):,} images)")
 
 

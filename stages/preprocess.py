@@ -28,19 +28,10 @@ class PreprocessParams(Params):
 
 
 def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
-    """Choose the validation images at random.
-
-    Returns:
-        bool (count,), True for `validation_size` of them; the same for the same seed.
-
-    Raises:
-        UserError: no image would be left for training.
-    """
+    """Choose the validation images at random: bool (count,), True for them. UserError if no other image is left."""
     if validation_size >= count:
-        raise UserError(
-            f"params.yaml: preprocess.validation_size is {validation_size}, but should be less than the {count} "
-            "training images of the data set"
-        )
+        key = "params.yaml: preprocess.validation_size"
+        raise UserError(f"{key} is {validation_size}, but should be less than the {count} training images")
     held_out = np.zeros(count, bool)
     held_out[np.random.default_rng(seed).choice(count, validation_size, replace=False, shuffle=False)] = True
     return held_out
@@ -72,20 +63,15 @@ def main() -> None:
         train, test = (RawSplit(name, dataset, files) for name in ("train", "t10k"))
         image_shape = train.shape[1:]
         if image_shape != test.shape[1:]:
-            raise UserError(
-                f"data/raw: the training images have {image_shape} pixels, the test images {test.shape[1:]}; "
-                "all images of a data set should have one size"
-            )
+            raise UserError(f"data/raw: the images should have one size, not {image_shape} and {test.shape[1:]}")
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
         sizes = {
             "train": train.shape[0] - params.validation_size,
             "validation": params.validation_size or test.shape[0],
             "test": test.shape[0],
         }
-        writers = {
-            name: SplitWriter(name, size, math.prod(image_shape), len(dataset.classes), files)
-            for name, size in sizes.items()
-        }
+        pixels, classes = math.prod(image_shape), len(dataset.classes)
+        writers = {name: SplitWriter(name, size, pixels, classes, files) for name, size in sizes.items()}
         write_splits(writers, train, test, held_out)
     summary = {
         "dataset": dataset_name,

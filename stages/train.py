@@ -1,11 +1,8 @@
 """Train: fit a feed-forward network to the training images, and validate it after each epoch.
 
-Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json;
-writes models/model.keras, reports/history.csv, reports/validation.json (the metrics of the last epoch) and
-data/augmented/examples.npy (an image of each class, original and augmented).
-
-An interrupted run resumes after its last finished epoch. With train.workers above 1, several machines run this stage
-together, and the first one writes (mnist/training/distributed.py).
+Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json; writes models/model.keras,
+reports/history.csv, reports/validation.json (the last epoch) and data/augmented/examples.npy (an image per class).
+An interrupted run resumes after its last epoch. With train.workers above 1, several machines run this stage together.
 """
 
 from mnist.core.data import read_data_summary
@@ -25,24 +22,24 @@ from mnist.training.workers import join_workers
 def main() -> None:
     """Run the stage."""
     params, augmentation = read_training_params()
-    threads = read_params(ComputeParams).threads
-    use_threads(threads)
+    use_threads(read_params(ComputeParams).threads)
     data = read_data_summary()
     if params.workers > data.sizes["train"]:
         raise UserError(f"params.yaml: train.workers is {params.workers}, more than there are training images")
     workers = join_workers(params.workers)
-    arguments = params, augmentation, threads, data
+    arguments = params, augmentation, data, data.load_split("train"), data.load_split("validation")
     training = DistributedTraining(workers, *arguments) if workers else Training(*arguments)
     history = training.run()
+    layers = training.layers
     last = dict(zip(COLUMNS, history[-1], strict=True))
     if training.is_chief:
-        save_network(training.inference_network, MODEL)
+        save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
-        write_array(AUGMENTED, augmented_examples(augment, training.images, training.labels, len(data.classes)))
+        write_array(AUGMENTED, augmented_examples(augment, *data.load_split("train"), len(data.classes)))
         write_csv(HISTORY, ["epoch", *COLUMNS], ([epoch, *row] for epoch, row in enumerate(history, 1)))
         write_json(VALIDATION, {name: last[name] for name in ("val_accuracy", "val_loss")})
         training.checkpoint.delete()
-    count = training.inference_network.count_params()
+    count = sum(layer.kernel.size + layer.bias.size for layer in layers)
     print(f"train: {count:,} weights, validation accuracy {last['val_accuracy']:.4f}")
 
 

@@ -1,122 +1,219 @@
-"""Recall, calibration and augmentation: what their figures show, also of odd numbers, and always in the same bytes."""
+"""The content of the figures, their legibility for any class names, and the same bytes for the same numbers."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from PIL import Image
 
-from mnist.figures import draw_augmentation, draw_calibration, draw_recall, save_figure
+from mnist import figures
 from mnist.metrics.calibration import reliability
+from mnist.metrics.tables import Predictions
 
 RNG = np.random.default_rng(5)
 CONFIDENCE = RNG.uniform(0.3, 1, 400).round(6)
-EXAMPLES = RNG.random((3, 4, 9, 7))
-LONG = [f"a class of a long name, {number}" for number in range(47)]
+IMAGES = RNG.random((47, 8, 9, 7))
+HISTORY = {name: RNG.random(40) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+PETS = ["cat", "dog", "owl"]
+COUNTS = np.array([[90, 1200, 0], [0, 0, 0], [2, 3, 5]])
+FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+LETTERS = [chr(ord("A") + number) for number in range(26)]
+LONG = [f"a class with a long name, {number}" for number in range(47)]
+NAMES = [["a", "b"], ["cat", "Ankle boot"], FASHION, LETTERS, LONG]
+
+
+def curves(epochs: int = 40) -> Figure:
+    history = {"epoch": np.arange(1, epochs + 1)} | {name: values[:epochs] for name, values in HISTORY.items()}
+    return figures.draw_curves(history, "Data", "held-out training images")
+
+
+def confusion_matrix(classes: list[str] = PETS) -> Figure:
+    counts = COUNTS if classes == PETS else 1000 * np.eye(len(classes), dtype=int) + 1
+    return figures.draw_confusion_matrix(counts, classes, "Data")
+
+
+def recall(classes: list[str] = PETS) -> Figure:
+    counts = COUNTS if classes == PETS else np.diag(np.arange(len(classes)) + 50) + 1
+    return figures.draw_recall(counts, classes, "Data")
 
 
 def calibration() -> Figure:
-    return draw_calibration(reliability(CONFIDENCE, CONFIDENCE > 0.6), "Data")
+    return figures.draw_calibration(reliability(CONFIDENCE, CONFIDENCE > 0.6), "Data")
 
 
-def recall() -> Figure:
-    return draw_recall(np.array([90, 0, 5]), np.array([100, 0, 10]), ["cat", "Ankle boot", "owl"], "Data")
+def predictions(classes: list[str] = PETS, count: int = 7) -> Figure:
+    """Draw `count` predictions, of which those at odd indices are wrong."""
+    labels = np.arange(count) % len(classes)
+    predicted = (labels + np.arange(count) % 2) % len(classes)
+    found = Predictions(labels, predicted, np.full(count, 0.98765))
+    return figures.draw_predictions(IMAGES[:, 0], found, np.arange(count), classes, "Data: predictions")
 
 
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for axes in figure.axes for text in axes.texts]
+def augmentation(classes: list[str] = PETS, rows: int = 4) -> Figure:
+    return figures.draw_augmentation(IMAGES[: len(classes), :rows], classes, "Data")
 
 
 def saved(figure: Figure, path: Path) -> bytes:
-    save_figure(figure, path)
+    figures.save_figure(figure, path)
     return path.read_bytes()
 
 
-def augmentation() -> Figure:
-    return draw_augmentation(EXAMPLES, ["cat", "Ankle boot", "owl"], "Data")
+def right_labels(axes: Axes) -> list[str]:
+    (right,) = axes.child_axes
+    return [label.get_text() for label in right.get_yticklabels()]
 
 
-@pytest.mark.parametrize("draw", [calibration, recall, augmentation])
+@pytest.mark.parametrize("draw", [curves, confusion_matrix, recall, calibration, predictions, augmentation])
 def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
     assert saved(draw(), tmp_path / "first.png") == saved(draw(), tmp_path / "second.png")
 
 
-def test_calibration_shows_each_bins_accuracy_against_its_mean_confidence():
-    # Two in a bin, of which one is right, and three in the last one, all right.
+@pytest.mark.parametrize("classes", NAMES)
+@pytest.mark.parametrize("draw", [confusion_matrix, recall, predictions, augmentation])
+def test_texts_are_complete_and_do_not_overlap(tmp_path, draw, classes):
+    figure = draw(classes)
+    figures.save_figure(figure, tmp_path / "figure.png")
+    pixels = np.asarray(Image.open(tmp_path / "figure.png").convert("L"))
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert edge.min() == 255  # no text is cut off
+    titles = [axes.title for axes in figure.axes if axes.title.get_text()]
+    assert not any(a.get_window_extent().overlaps(b.get_window_extent()) for a, b in combinations(titles, 2))
+    for axes in figure.axes if draw is not predictions else []:
+        for above, below in pairwise(axes.get_yticklabels()):
+            assert not above.get_window_extent().overlaps(below.get_window_extent())
+        columns = axes.get_xticklabels()
+        for left, right in pairwise(columns):
+            (x0, _), (x1, _) = (axes.transData.transform(text.get_position()) for text in (left, right))
+            # Rotated names are parallel lines of text; the others lie side by side.
+            needed = 10 * figure.dpi / 72 if left.get_rotation() else left.get_window_extent().width
+            assert (x1 - x0) * (np.sin(np.pi / 4) if left.get_rotation() else 1) >= 0.9 * needed
+        title = axes._left_title.get_window_extent()
+        assert not any(text.get_window_extent().overlaps(title) for text in columns)
+
+
+def test_curves_show_each_epoch_and_name_the_last_values():
+    accuracy, loss = curves().axes
+    assert [axes.get_title("left") for axes in (accuracy, loss)] == ["Data: accuracy", "Data: loss"]
+    for axes, columns in ((accuracy, ("accuracy", "val_accuracy")), (loss, ("loss", "val_loss"))):
+        for line, column in zip(axes.lines, columns, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), np.transpose([np.arange(1, 41), HISTORY[column]]))
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+            f"training: {HISTORY[columns[0]][-1]:.4f}",
+            f"validation (held-out training images): {HISTORY[columns[1]][-1]:.4f}",
+        ]
+
+
+def test_curves_of_one_epoch_are_drawn(tmp_path):
+    figure = curves(epochs=1)
+    assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
+    assert [len(line.get_xydata()) for axes in figure.axes for line in axes.lines] == [1] * 4
+
+
+def test_the_confusion_matrix_shows_counts_and_recall():
+    (axes,) = confusion_matrix().axes
+    assert [text.get_text() for text in axes.texts] == ["90", "1,200", "0", "0", "0", "0", "2", "3", "5"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == PETS
+    assert right_labels(axes) == ["7.0 %", "0.0 %", "50.0 %"]
+    assert axes.get_title("left") == "Data: 1,205 of 1,300 test images misclassified"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+
+
+def test_the_confusion_matrix_colours_right_and_wrong_separately():
+    (axes,) = confusion_matrix().axes
+    right, wrong = (np.ma.masked_invalid(image.get_array()) for image in axes.images)
+    np.testing.assert_array_equal(right.mask, ~np.eye(3, dtype=bool))
+    np.testing.assert_array_equal(wrong.filled(0), np.where(np.eye(3), 0, COUNTS))
+    assert [image.get_cmap().name for image in axes.images] == ["Blues", "Oranges"]
+
+
+def test_a_confusion_matrix_without_mistakes_is_drawn(tmp_path):
+    figure = figures.draw_confusion_matrix(np.diag([3, 4]), ["a", "b"], "Data")
+    assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
+    assert figure.axes[0].get_title("left") == "Data: 0 of 7 test images misclassified"
+
+
+def test_a_confusion_matrix_of_many_classes_shows_no_counts():
+    assert not confusion_matrix(LONG).axes[0].texts
+
+
+def test_predictions_are_captioned_and_the_wrong_ones_are_red():
+    figure = predictions(count=3)
+    assert figure.get_suptitle() == "Data: predictions"
+    assert [axes.get_title() for axes in figure.axes] == [
+        "predicted cat (98.77 %)\ntrue cat",
+        "predicted owl (98.77 %)\ntrue dog",
+        "predicted owl (98.77 %)\ntrue owl",
+    ]
+    assert [to_hex(axes.title.get_color()) == figures.RED for axes in figure.axes] == [False, True, False]
+    for axes, image in zip(figure.axes, IMAGES[:, 0], strict=False):
+        np.testing.assert_array_equal(axes.images[0].get_array(), image)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 6, 100])
+def test_any_number_of_predictions_is_drawn(tmp_path, count):
+    labels = np.zeros(count, int)
+    found = Predictions(labels, labels, np.ones(count))
+    figure = figures.draw_predictions(RNG.random((count, 4, 4)), found, np.arange(count), PETS, "Data")
+    assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
+    assert sum(len(axes.images) for axes in figure.axes) == count
+
+
+def test_calibration_shows_accuracy_against_mean_confidence():
+    # Two predictions in a bin, one of them correct, and three in the last bin, all correct.
     bins = reliability(np.array([0.5, 0.52, 1, 1, 0.97]), np.array([True, False, True, True, True]))
-    figure = draw_calibration(bins, "Data")
-    points = figure.axes[0].lines[-1].get_xydata()
-    np.testing.assert_allclose(points, [[0.51, 0.5], [0.99, 1]])
-    (bars,) = figure.axes[0].collections
+    above, below = figures.draw_calibration(bins, "Data").axes
+    np.testing.assert_allclose(above.lines[-1].get_xydata(), [[0.51, 0.5], [0.99, 1]])
+    (bars,) = above.collections
     (x, low), (_, high) = bars.get_segments()[0]
     assert (x, low, high) == pytest.approx((0.51, 0.0945, 0.9055), abs=1e-4)
-    assert texts(figure)[-2:] == ["2", "3"]
-    assert figure.axes[0].get_title("left") == "Data: expected calibration error 0.0100"
+    assert [text.get_text() for text in above.texts] == ["underconfident", "overconfident"]
+    assert [text.get_text() for text in below.texts] == ["2", "3"]
+    assert above.get_title("left") == "Data: expected calibration error 0.0100"
 
 
 @pytest.mark.parametrize("confidence", [1.0, 0.0, 0.5])
 @pytest.mark.parametrize("correct", [True, False])
 def test_calibration_of_one_prediction_is_drawn(tmp_path, confidence, correct):
-    figure = draw_calibration(reliability(np.array([confidence]), np.array([correct])), "Data")
+    figure = figures.draw_calibration(reliability(np.array([confidence]), np.array([correct])), "Data")
     assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
     assert len(figure.axes[0].lines[-1].get_xydata()) == 1
 
 
 def test_recall_shows_each_class_that_has_images():
-    figure = recall()
-    points = figure.axes[0].lines[-1].get_xydata()
-    np.testing.assert_allclose(points, [[0.9, 0], [0.5, 2]])
-    (bars,) = figure.axes[0].collections
+    (axes,) = figures.draw_recall(np.array([[90, 10, 0], [0, 0, 0], [2, 3, 5]]), PETS, "Data").axes
+    np.testing.assert_allclose(axes.lines[-1].get_xydata(), [[0.9, 0], [0.5, 2]])
+    (bars,) = axes.collections
     (low, row), (high, _) = bars.get_segments()[1]
     assert (low, high, row) == pytest.approx((0.2366, 0.7634, 2), abs=1e-4)
-    assert texts(figure) == ["90.0% of 100", "no images", "50.0% of 10"]
-
-
-def test_recall_says_where_its_axis_starts_and_cuts_no_interval_off():
-    axes = recall().axes[0]
+    assert right_labels(axes) == ["90.0 % of 100", "no images", "50.0 % of 10"]
+    # The axis starts at the lowest interval, rounded down, and names its start.
     assert axes.get_xlim() == (0.22, 1)
-    assert axes.get_xlabel().endswith("the axis starts at 22%")
+    assert axes.get_xlabel() == "recall and its 95 % interval; the axis starts at 22 %"
+    assert axes.get_title("left") == "Data: recall per class (dashed: accuracy, 86.36 %)"
 
 
-@pytest.mark.parametrize(
-    ("hits", "totals", "classes"),
-    [
-        ([5, 5], [5, 5], ["a", "b"]),
-        ([0, 0], [5, 5], ["a", "b"]),
-        ([0, 1], [0, 1], ["a", "b"]),
-        (range(53, 100), [100] * 47, LONG),
-    ],
-)
-def test_recall_of_few_and_of_many_classes_fits_its_figure(tmp_path, hits, totals, classes):
-    figure = draw_recall(np.array(hits), np.array(totals), classes, "Data")
+@pytest.mark.parametrize("counts", [[[5, 0], [0, 5]], [[0, 5], [5, 0]], [[0, 0], [0, 1]]])
+def test_recall_of_0_and_of_1_is_drawn(tmp_path, counts):
+    figure = figures.draw_recall(np.array(counts), ["a", "b"], "Data")
     assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
-    axes = figure.axes[0]
-    for text in (*axes.texts, *axes.get_yticklabels(), axes.xaxis.label):
-        box = text.get_window_extent()
-        assert figure.bbox.x0 <= box.x0, text
-        assert box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0, text
-    names = [label.get_window_extent() for label in axes.get_yticklabels()]
-    assert all(above.y0 > below.y1 for above, below in pairwise(names))
 
 
-def test_augmentation_shows_each_class_in_a_column_the_image_as_it_is_on_top():
-    shown = np.asarray(augmentation().axes[0].images[0].get_array())
+def test_augmentation_shows_a_class_per_column_with_the_original_on_top():
+    (axes,) = augmentation().axes
+    shown = np.asarray(axes.images[0].get_array())
     for column, row in ((0, 0), (2, 0), (1, 3)):
-        found = shown[10 * row : 10 * row + 9, 8 * column : 8 * column + 7]
-        np.testing.assert_array_equal(found, EXAMPLES[column, row])
+        found = shown[11 * row + 1 : 11 * row + 10, 9 * column + 1 : 9 * column + 8]
+        np.testing.assert_array_equal(found, IMAGES[column, row])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["original", "augmented"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == PETS
+    assert axes.get_title("left") == "Data: training images, augmented differently in each epoch"
 
 
-@pytest.mark.parametrize(("count", "names"), [(1, ["a", "b"]), (8, ["a", "b"]), (8, LONG)])
-def test_augmentation_fits_its_figure_and_says_when_there_is_none(tmp_path, count, names):
-    figure = draw_augmentation(RNG.random((len(names), count, 8, 8)), names, "Data")
-    assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
-    title = figure.texts[0]
-    assert ("no augmentation" in title.get_text()) == (count == 1)
-    for text in (title, *figure.axes[0].texts):
-        box = text.get_window_extent()
-        assert figure.bbox.x0 <= box.x0, text
-        assert box.x1 <= figure.bbox.x1, text
-        assert box.y1 <= figure.bbox.y1, text
-        assert text is title or not box.overlaps(title.get_window_extent()), text
+def test_without_augmentation_the_originals_are_shown():
+    (axes,) = augmentation(rows=1).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["original"]
+    assert axes.get_title("left") == "Data: training images, no augmentation"

@@ -16,12 +16,12 @@ RNG = np.random.default_rng(3)
 
 
 def four(size: int = 400, pen: int = 36) -> np.ndarray:
-    """A drawn 4, bool (size, size), somewhere on the field."""
+    """A drawn 4, bool (size, size), off the centre of the field."""
     field = np.zeros((size, size), bool)
     unit = size / 400
     for (x0, y0), (x1, y1) in (((120, 80), (90, 210)), ((90, 210), (230, 210)), ((210, 110), (190, 320))):
-        for share in np.linspace(0, 1, 300):
-            x, y = unit * (x0 + share * (x1 - x0)), unit * (y0 + share * (y1 - y0))
+        for t in np.linspace(0, 1, 300):
+            x, y = unit * (x0 + t * (x1 - x0)), unit * (y0 + t * (y1 - y0))
             field[round(y), round(x)] = True
     return ndimage.distance_transform_edt(~field) <= unit * pen / 2
 
@@ -78,27 +78,27 @@ def test_a_digit_fits_a_box_of_20_with_its_centre_of_mass_in_the_middle():
         pytest.param(photo(four(1200)), id="large photo"),
     ],
 )
-def test_it_is_found_in(image):
+def test_ink_is_found_in(image):
     found = prepared(image).astype(int)
     assert np.corrcoef(found.ravel(), EXPECTED.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("ink", [0, 255])
-def test_what_is_drawn_on_nothing_stands_out_from_its_paper(ink):
+def test_a_transparent_background_becomes_contrasting_paper(ink):
     alpha = Image.fromarray(np.uint8(255 * four()))
     image = Image.merge("RGBA", [Image.new("L", alpha.size, ink)] * 3 + [alpha])
     assert np.abs(prepared(image).astype(int) - EXPECTED).max() < 40
 
 
-def test_a_photo_lying_on_its_side_is_turned_upright():
+def test_a_photo_is_rotated_as_its_exif_data_require():
     file = io.BytesIO()
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned clockwise
+    exif[0x0112] = 6  # to be rotated clockwise by 90 degrees
     grey(np.rot90(four())).save(file, "JPEG", exif=exif)
     assert np.corrcoef(prepared(Image.open(file)).ravel(), EXPECTED.ravel())[0, 1] > 0.9
 
 
-def test_a_thin_pen_is_thickened():
+def test_thin_strokes_are_thickened():
     thin = prepared(grey(four(pen=5)))
     assert np.corrcoef(thin.ravel(), EXPECTED.ravel())[0, 1] > 0.8
     assert thin.sum() > 0.5 * EXPECTED.sum()
@@ -111,19 +111,19 @@ def test_an_image_of_one_colour_has_no_ink(level):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (2, 2), (3, 500), (500, 3)])
-def test_tiny_and_odd_images_do_no_harm(size):
+def test_tiny_and_narrow_images_are_accepted(size):
     image = Image.fromarray(RNG.integers(0, 256, size, dtype=np.uint8))
     assert prepared(image).shape == (28, 28)
 
 
 @pytest.mark.parametrize(("shape", "box"), [((8, 8), 8), ((28, 28), 28), ((6, 4), 4), ((1, 1), 1)])
-def test_it_fits_images_of_any_shape(shape, box):
+def test_ink_fits_images_of_any_shape(shape, box):
     image = fit_ink(four().astype(float), shape, box)
     assert image.shape == shape
     assert image.max() == 255
 
 
-def test_nothing_is_cut_off_however_the_mass_lies():
+def test_ink_with_its_mass_off_centre_is_not_cut_off():
     # A thick block on a long thin line: its centre of mass is far from the middle of its box.
     ink = np.zeros((60, 60))
     ink[29:31, :] = 1
@@ -132,8 +132,8 @@ def test_nothing_is_cut_off_however_the_mass_lies():
     assert np.ptp(np.flatnonzero(image.any(axis=0))) + 1 == 20
 
 
-@pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs DATASET_MIRROR to lead to MNIST")
-def test_mnists_own_images_stay_as_they_are():
+@pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
+def test_images_of_mnist_are_left_unchanged():
     with IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", dimensions=3) as file:
         images = next(file.chunks(1000))
     changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]

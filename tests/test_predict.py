@@ -1,4 +1,4 @@
-"""The predict command: what it says of good images, of bad files, and to programs."""
+"""The predict command: its output for good images and for bad files, as text and as JSON."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def pictures(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with 12 test images, and one that names no image."""
+    """A folder with 12 test images, and a text file."""
     folder = tmp_path_factory.mktemp("pictures")
     images = np.load(reproduced.folder / "data/processed/test_images.npy")[:12]
     for index, image in enumerate(images):
@@ -24,7 +24,7 @@ def pictures(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def bomb(path: Path) -> None:
-    """A small PNG whose header promises 60,000 by 60,000 pixels."""
+    """A small PNG whose header declares 60,000 by 60,000 pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -34,14 +34,14 @@ def bomb(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_it_names_label_and_probability_of_each_image(reproduced: Checkout, pictures: Path) -> None:
+def test_label_and_probability_of_each_image_are_printed(reproduced: Checkout, pictures: Path) -> None:
     done = reproduced.run("predict.py", str(pictures))
     assert done.returncode == 0, done.stderr
-    said = [re.fullmatch(r"(.*): (\d), (\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
-    assert [path for path, *_ in said] == [str(pictures / f"{index:02}.png") for index in range(12)]
+    lines = [re.fullmatch(r"(.*): (\d), (\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
+    assert [path for path, *_ in lines] == [str(pictures / f"{index:02}.png") for index in range(12)]
 
 
-def test_the_probabilities_are_kerass_for_what_show_shows(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+def test_the_probabilities_equal_kerass(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
     done = reproduced.run("predict.py", "--json", "--show", str(tmp_path), str(pictures))
     entries = json.loads(done.stdout)
     shown = [np.asarray(Image.open(path)).ravel() / np.float32(255) for path in sorted(tmp_path.iterdir())]
@@ -58,7 +58,7 @@ def test_the_probabilities_are_kerass_for_what_show_shows(reproduced: Checkout, 
     assert [entry["label"] for entry in entries] == [str(np.argmax(row)) for row in found]
 
 
-def test_bad_files_are_named_and_do_not_stop_the_others(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "cut.png").write_bytes((pictures / "00.png").read_bytes()[:60])
@@ -70,18 +70,18 @@ def test_bad_files_are_named_and_do_not_stop_the_others(reproduced: Checkout, pi
     done = reproduced.run("predict.py", *bad[:3], str(pictures / "03.png"), *bad[3:])
     assert done.returncode == 1
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(pictures / "03.png")]
-    said = dict(line.split(": ", 1) for line in done.stderr.splitlines())
-    assert list(said) == bad
-    texts = dict(zip(names, said.values(), strict=True))
+    errors = dict(line.split(": ", 1) for line in done.stderr.splitlines())
+    assert list(errors) == bad
+    texts = dict(zip(names, errors.values(), strict=True))
     for name in ("text.png", "empty.jpg", "other.gif"):
-        assert texts[name] == "is no PNG or JPEG image"
+        assert texts[name] == "is not a PNG or JPEG image"
     assert texts["cut.png"].startswith("cannot be read: ")
-    assert texts["white.png"] == "shows nothing: it is of one colour"
+    assert texts["white.png"] == "is empty: all of it has one colour"
     assert "too many pixels" in texts["bomb.png"]
     assert texts["none.png"] == "cannot be read: No such file or directory"
 
 
-def test_programs_get_json(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+def test_json_lists_probabilities_and_errors(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
     done = reproduced.run("predict.py", "--json", str(pictures / "00.png"), str(tmp_path / "none.png"))
     assert done.returncode == 1
     good, bad = json.loads(done.stdout)
@@ -92,25 +92,24 @@ def test_programs_get_json(reproduced: Checkout, pictures: Path, tmp_path: Path)
     assert bad == {"path": str(tmp_path / "none.png"), "error": "cannot be read: No such file or directory"}
 
 
-def test_show_writes_what_the_network_saw(reproduced: Checkout, tmp_path: Path) -> None:
+def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -> None:
     ink = np.zeros((300, 200), np.uint8)
     ink[40:240, 90:115] = 255
     Image.fromarray(255 - ink).save(tmp_path / "one.jpg")
-    done = reproduced.run(str(reproduced.folder / "predict.py"), "one.jpg", "--show", "seen", cwd=str(tmp_path))
+    done = reproduced.run(str(reproduced.folder / "predict.py"), "one.jpg", "--show", "prepared", cwd=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    (seen,) = (tmp_path / "seen").iterdir()
-    assert seen.name == "one.jpg.png"
-    image = np.asarray(Image.open(seen))
+    (prepared,) = (tmp_path / "prepared").iterdir()
+    assert prepared.name == "one.jpg.png"
+    image = np.asarray(Image.open(prepared))
     assert image.shape == (8, 8)
     assert image[:, 3:5].max() == 255
     assert not image[:, :2].any()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["folder"], "predict: no file that ends in .png, .jpg, .jpeg in folder"), ([], "required: IMAGE")],
+    ("arguments", "message"), [(["folder"], "predict: no .png, .jpg or .jpeg file in folder"), ([], "required: IMAGE")]
 )
-def test_a_mistake_in_the_call_is_explained(
+def test_wrong_arguments_are_explained(
     reproduced: Checkout, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     (tmp_path / "folder").mkdir()
@@ -120,7 +119,7 @@ def test_a_mistake_in_the_call_is_explained(
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_model_it_says_how_to_get_one(unreproduced: Checkout, pictures: Path) -> None:
+def test_without_a_model_the_message_names_the_command(unreproduced: Checkout, pictures: Path) -> None:
     done = unreproduced.run("predict.py", str(pictures))
     assert done.returncode == 1
     assert "predict: reports/data.json is missing; run `dvc repro`" in done.stderr

@@ -28,13 +28,9 @@ class DataSummary:
         return math.prod(self.image_shape)
 
     def load_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Map a split (train, validation or test) into memory.
+        """Map a split (train, validation or test) into memory: images, float32 (n, pixels), and labels, uint8 (n,).
 
-        Returns:
-            Images, float32 (n, pixels), 0 to 1, and labels, uint8 (n,).
-
-        Raises:
-            UserError: a file is missing, corrupt, or of another data set.
+        UserError if a file is missing, corrupt, or of another data set.
         """
         size = self.sizes[name]
         images = read_array(images_path(name), np.float32, (size, self.pixels))
@@ -42,11 +38,7 @@ class DataSummary:
 
 
 def read_data_summary() -> DataSummary:
-    """Read reports/data.json, which the preprocess stage writes.
-
-    Raises:
-        UserError: the file is missing, or lacks a key that the stage writes.
-    """
+    """Read reports/data.json; UserError if it is missing, or lacks a key that the preprocess stage writes."""
     content = read_json(DATA_SUMMARY)
     try:
         height, width = content["image_shape"]

@@ -12,8 +12,7 @@ class UserError(Exception):
 
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print an expected failure as one message, and exit with status 1."""
-    spec = sys.modules[main.__module__].__spec__
-    name = spec.name.rpartition(".")[2] if spec else main.__module__
+    name = Path(sys.argv[0]).stem
     try:
         main()
     except UserError as error:

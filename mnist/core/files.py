@@ -2,7 +2,6 @@
 
 import csv
 import json
-import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +11,6 @@ import numpy as np
 
 from mnist.core.errors import UserError
 from mnist.core.paths import relative
-
-# NumPy parses the header of a .npy file as Python source.
-HEADER_ERRORS = (ValueError, OverflowError, EOFError, TypeError, SyntaxError, RecursionError, tokenize.TokenError)
 
 
 @contextmanager
@@ -58,51 +54,34 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object that an earlier stage wrote.
-
-    Raises:
-        UserError: the file is missing or not a JSON object.
-    """
+    """Read a JSON object that an earlier stage wrote; UserError if the file is missing or not a JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing_file(path) from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{relative(path)} is not valid JSON ({error}); run `dvc repro` to regenerate it") from None
+        raise UserError(f"{relative(path)} is not valid JSON ({error}); run `dvc repro`") from None
     if not isinstance(content, dict):
-        raise UserError(f"{relative(path)} is not a JSON object; run `dvc repro` to regenerate it")
+        raise UserError(f"{relative(path)} is not a JSON object; run `dvc repro`")
     return content
 
 
 def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
-    """Map a .npy file into memory, so that only the parts in use are read.
+    """Map a .npy file into memory, copy-on-write: changing the array does not change the file.
 
-    Args:
-        path: the file.
-        dtype: its expected element type.
-        shape: its expected shape; None stands for any size.
-
-    Returns:
-        The array, copy-on-write: changing it does not change the file.
-
-    Raises:
-        UserError: the file is missing, corrupt, or of another type or shape.
+    UserError if the file is missing, corrupt, or of another dtype or shape, in which None stands for any size.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing_file(path) from None
-    except HEADER_ERRORS as error:
-        raise UserError(
-            f"{relative(path)} is not a valid .npy file ({error}); run `dvc repro` to regenerate it"
-        ) from None
+    except Exception as error:  # NumPy parses the header as Python source: seven types have been seen
+        raise UserError(f"{relative(path)} is not a valid .npy file ({error}); run `dvc repro`") from None
     matches = [want in (None, got) for want, got in zip(shape, array.shape, strict=False)]
     if array.dtype != dtype or len(array.shape) != len(shape) or not all(matches):
         expected = f"{np.dtype(dtype)} ({', '.join('n' if size is None else str(size) for size in shape)})"
-        raise UserError(
-            f"{relative(path)} is {array.dtype} {array.shape}, expected {expected}: "
-            "it comes from another data set or another run; run `dvc repro`"
-        )
+        found = f"{relative(path)} is {array.dtype} {array.shape}"
+        raise UserError(f"{found}, expected {expected}: it is of another data set or another run; run `dvc repro`")
     return array
 
 

@@ -7,14 +7,15 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import ConstructorError, SafeConstructor
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
 from mnist.core.errors import UserError
 from mnist.core.paths import PARAMS, relative
 
 SECTIONS = ("download", "preprocess", "train", "augmentation", "plot", "gate", "compute")
 MAX_YAML_BYTES = 100_000  # a parser can take seconds for a file ten times as large
+MAX_SCALAR = 1000  # characters
+MAX_DEPTH = 100  # levels of nested lists and mappings
 SHORT_REPR = reprlib.Repr()
 SHORT_REPR.maxlevel = 1  # an invalid value may be of any type and size
 
@@ -29,52 +30,18 @@ class Params(BaseModel):
 Section = TypeVar("Section", bound=Params)
 
 
-class _Constructor(SafeConstructor):
-    """ruamel.yaml's constructor without two constructs that exhaust memory or cannot be printed."""
-
-    def flatten_mapping(self, node: MappingNode) -> Any:
-        """Refuse merge keys: ten nested lines of them fill the memory."""
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise ConstructorError(None, None, "merge keys (<<) are not allowed", key.start_mark)
-        return super().flatten_mapping(node)
-
-    def construct_yaml_int(self, node: ScalarNode) -> int:
-        """Refuse an integer that Python cannot print: above 4,300 digits."""
-        value = super().construct_yaml_int(node)
-        str(value)
-        return value
-
-
-_Constructor.add_constructor("tag:yaml.org,2002:int", _Constructor.construct_yaml_int)
-
-
 def read_params(section: type[Section]) -> Section:
-    """Read and check one section of params.yaml.
-
-    Raises:
-        UserError: the file cannot be read; a section or key is unknown or missing; a value is of the wrong type or
-            out of range.
-    """
-    name = relative(PARAMS)
-    content = read_sections()
-    if section.section not in content:
-        raise UserError(
-            f"{name}: section '{section.section}' is missing; its keys are {', '.join(section.model_fields)}"
-        )
+    """Read and check one section of params.yaml; UserError names each key and value that is not valid."""
+    values = read_sections(section.section)[section.section]
     try:
-        return section.model_validate(content[section.section])
+        return section.model_validate(values)
     except ValidationError as error:
         problems = [_explain(section, problem) for problem in error.errors()[:20]]
-        raise UserError("\n".join(f"{name}: {problem}" for problem in problems)) from None
+        raise UserError("\n".join(f"{relative(PARAMS)}: {problem}" for problem in problems)) from None
 
 
 def read_sections(*names: str) -> dict[str, Any]:
-    """Read sections of params.yaml without checking their values; all sections if none is named.
-
-    Raises:
-        UserError: the file cannot be read; a section is unknown or missing.
-    """
+    """Read sections of params.yaml without checking their values, all if none is named; UserError if one is missing."""
     name = relative(PARAMS)
     content = read_yaml(PARAMS)
     for key in content:
@@ -87,11 +54,7 @@ def read_sections(*names: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file whose top level is a mapping, exactly as DVC reads it: YAML 1.2, by ruamel.yaml.
-
-    Raises:
-        UserError: the file is missing, too large, not valid YAML, or not a mapping.
-    """
+    """Read a mapping from a YAML file exactly as DVC does, by ruamel.yaml; UserError if that is not possible."""
     name = relative(path)
     try:
         with path.open("rb") as file:
@@ -100,15 +63,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{name} is missing; if it is in git, restore it with `git checkout {name}`") from None
     if len(text) > MAX_YAML_BYTES:
         raise UserError(f"{name} has more than {MAX_YAML_BYTES:,} bytes; shorten it")
-    parser = YAML(typ="safe")
-    parser.Constructor = _Constructor
     try:
-        content = parser.load(text.decode("utf-8"))
+        _check_limits(text.decode("utf-8"))
+        content = YAML(typ="safe").load(text.decode("utf-8"))
     except Exception as error:  # for a value that does not fit its tag, almost any type: KeyError, IndexError
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())[:500]}") from None
     if not isinstance(content, dict) or not content:
         raise UserError(f"{name} should contain `key: value` lines")
     return content
+
+
+def _check_limits(text: str) -> None:
+    """Refuse what exhausts memory (nested merge keys) or the stack, or cannot be printed (integers of 4,301 digits)."""
+    depth = 0
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        is_merge = getattr(event, "value", "") == "<<" or getattr(event, "tag", "") == "tag:yaml.org,2002:merge"
+        if is_merge or depth > MAX_DEPTH or len(getattr(event, "value", "")) > MAX_SCALAR:
+            limits = f"values of more than {MAX_SCALAR:,} characters, and more than {MAX_DEPTH} levels are not allowed"
+            raise ValueError(f"line {event.start_mark.line + 1}: merge keys (<<), {limits}")
 
 
 def _explain(section: type[Params], problem: Any) -> str:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-
 PARAMS = ROOT / "params.yaml"
 DATASETS = ROOT / "datasets"
 

@@ -2,20 +2,15 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 
 from mnist.core.errors import UserError
 from mnist.core.params import Params, read_yaml
 from mnist.core.paths import DATASETS, relative
 
-FILES = (
-    "train-images-idx3-ubyte.gz",
-    "train-labels-idx1-ubyte.gz",
-    "t10k-images-idx3-ubyte.gz",
-    "t10k-labels-idx1-ubyte.gz",
-)
+FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
 class DownloadParams(Params):
@@ -50,27 +45,18 @@ class Dataset(BaseModel):
     classes: Annotated[list[str], Field(min_length=2, max_length=256)]
     box: int | None = Field(default=None, gt=0)
 
-    @field_validator("files")
+    @field_validator("files", "classes")
     @classmethod
-    def _check_file_names(cls, files: dict[str, PublishedFile]) -> dict[str, PublishedFile]:
-        if set(files) != set(FILES):
+    def _check_names(cls, names: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "files" and set(names) != set(FILES):
             raise ValueError(f"should be exactly {', '.join(FILES)}")
-        return files
-
-    @field_validator("classes")
-    @classmethod
-    def _check_unique(cls, classes: list[str]) -> list[str]:
-        if len(set(classes)) < len(classes):
+        if len(set(names)) < len(names):
             raise ValueError("should be unique names")
-        return classes
+        return names
 
 
 def find_dataset(name: str) -> Dataset:
-    """Read a data set's entry in the catalogue.
-
-    Raises:
-        UserError: there is no such entry, or it is not valid.
-    """
+    """Read a data set of the catalogue; UserError if it does not exist, or is not valid."""
     path = DATASETS / f"{name}.yaml"
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))

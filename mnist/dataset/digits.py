@@ -6,23 +6,18 @@ import zlib
 import numpy as np
 from sklearn.datasets import load_digits
 
+from mnist.dataset.catalogue import FILES
+
 TEST_IMAGES = 360  # the last 20 %
 
 
 def digits_files() -> dict[str, bytes]:
-    """The 1,797 digits by file name: 1,437 images for training and 360 for testing.
-
-    The 17 grey levels (0 to 16) are scaled to 0 to 255.
-    """
+    """The 1,797 digits by file name, 1,437 for training and 360 for testing; grey levels 0 to 16 become 0 to 255."""
     bunch = load_digits()
     images = (bunch.images.astype(np.uint16) * 255 // 16).astype(np.uint8)
     labels = bunch.target.astype(np.uint8)
-    return {
-        "train-images-idx3-ubyte.gz": gzip_stored(idx_bytes(images[:-TEST_IMAGES])),
-        "train-labels-idx1-ubyte.gz": gzip_stored(idx_bytes(labels[:-TEST_IMAGES])),
-        "t10k-images-idx3-ubyte.gz": gzip_stored(idx_bytes(images[-TEST_IMAGES:])),
-        "t10k-labels-idx1-ubyte.gz": gzip_stored(idx_bytes(labels[-TEST_IMAGES:])),
-    }
+    arrays = (images[:-TEST_IMAGES], labels[:-TEST_IMAGES], images[-TEST_IMAGES:], labels[-TEST_IMAGES:])
+    return {name: gzip_stored(idx_bytes(array)) for name, array in zip(FILES, arrays, strict=True)}
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

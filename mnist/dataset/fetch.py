@@ -5,9 +5,12 @@ import io
 import os
 import time
 from collections.abc import Iterator, Sequence
+from http.client import HTTPException
 from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
-import aiohttp
 import fsspec
 from tqdm import tqdm
 
@@ -43,22 +46,11 @@ def fetch(
     timeout: float = TIMEOUT_SECONDS,
     retry_after: Sequence[float] = RETRY_AFTER,
 ) -> str:
-    """Download one file from the first source that has it with the published bytes.
+    """Download one file to `target` from the first source that has the published bytes; return that source.
 
-    Args:
-        name: the file's name, appended to a source's base address.
-        published: its size and SHA-256.
-        sources: base addresses, tried in order: folders, or addresses that fsspec opens.
-        target: path to write to; its content is valid only after a successful return.
-        timeout: seconds without a byte after which a source is given up.
-        retry_after: seconds to wait before each retry of a source.
-
-    Returns:
-        The source that delivered the file.
-
-    Raises:
-        UserError: no source has it; the text lists each source with its reason.
-        OSError: the target cannot be written.
+    Sources are folders, or base addresses that fsspec opens. One is tried again after each of the seconds in
+    `retry_after`, if that may help; `timeout` is in seconds without a byte. UserError if no source has the file, with
+    the reason of each; OSError if the target cannot be written. Only after success is its content valid.
     """
     reasons = []
     for source in sources:
@@ -77,18 +69,15 @@ def fetch(
                 time.sleep(wait)
         reasons.append(f"  {source}: {reason}")
     listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
-    raise UserError(
-        f"no source has {name} as published:\n{listed}\n"
-        "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
-    )
+    remedy = "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
+    raise UserError(f"no source has {name} as published:\n{listed}\n{remedy}")
 
 
 def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[bytes]:
     """Yield a file's bytes from one address; raise SourceError if it is unavailable or differs from the published."""
-    digest = hashlib.sha256()
-    size = 0
+    digest, size = hashlib.sha256(), 0
     try:
-        with _open(address, published.size, timeout) as file:
+        with _open(address, timeout) as file:
             while chunk := file.read(CHUNK_BYTES):
                 size += len(chunk)
                 if size > published.size:
@@ -108,33 +97,23 @@ def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[by
 def _source_error(error: Exception, timeout: float) -> SourceError:
     """The reason why an address could not be read, and whether a retry may help."""
     match error:
-        case FileNotFoundError():
+        case FileNotFoundError() | HTTPError(code=404):
             return SourceError("not found", retryable=False)
-        case TimeoutError():
+        case TimeoutError() | URLError(reason=TimeoutError()):
             return SourceError(f"no answer within {timeout:g} s", retryable=True)
-        case aiohttp.ClientResponseError(status=status, message=message):
-            return SourceError(f"HTTP status {status} {message}", retryable=status >= 500 or status in (408, 429))
-        case aiohttp.InvalidURL(url=url):
-            return SourceError(f"redirects to an address that is not http: {url}", retryable=False)
-    retryable = isinstance(error, (aiohttp.ClientError, OSError))
+        case HTTPError(code=code):
+            return SourceError(str(error), retryable=code >= 500 or code in (408, 429))
+    retryable = isinstance(error, (HTTPException, OSError))
     retryable &= not isinstance(error, (IsADirectoryError, PermissionError))
     return SourceError(str(error) or type(error).__name__, retryable=retryable)
 
 
-def _open(address: str, size: int, timeout: float):  # noqa: ANN202, fsspec has no type for its files
+def _open(address: str, timeout: float) -> IO[bytes]:
     """Open an address as a stream."""
     if address.startswith(SKLEARN_DIGITS):
         from mnist.dataset.digits import digits_files  # here, because importing scikit-learn takes a second
 
         return io.BytesIO(digits_files()[address.removeprefix(SKLEARN_DIGITS)])
-    if not address.startswith(("http://", "https://")):
-        return fsspec.open(address, "rb")
-    session = {
-        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-        "trust_env": True,  # a company's proxy
-        # Some servers label a .gz file as compressed content; it must not be decompressed in transit.
-        "auto_decompress": False,
-        "headers": {"Accept-Encoding": "identity"},
-    }
-    # With the size given and no blocks, fsspec streams one GET, without asking for the size first.
-    return fsspec.filesystem("http", client_kwargs=session).open(address, block_size=0, size=size)
+    if address.startswith(("http://", "https://")):  # fsspec would ask for the size first
+        return urlopen(address, timeout=timeout)  # noqa: S310, checked above
+    return fsspec.open(address, "rb")

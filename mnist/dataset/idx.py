@@ -9,8 +9,8 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -29,51 +29,28 @@ class IdxFile:
     At most the declared bytes are read, plus one to check that no more follow.
     """
 
-    def __init__(self, path: Path, dimensions: int) -> None:
-        """Open the file and check its header.
+    def __init__(self, path: Path, dimensions: int, files: ExitStack) -> None:
+        """Open a gzipped IDX file, which `files` closes; UserError if it is missing, not gzip, or has another header.
 
-        Args:
-            path: a gzipped IDX file.
-            dimensions: expected number: 3 for images (n, height, width), 1 for labels (n,).
-
-        Raises:
-            UserError: the file is missing, is not gzip, or has another header.
+        Images have 3 dimensions (n, height, width), labels 1.
         """
         self.path = path
         try:
-            self._file = gzip.open(path)  # noqa: SIM115, closed in __exit__
+            self._file = files.enter_context(gzip.open(path))  # noqa: SIM115, `files` closes it
         except FileNotFoundError:
             raise missing_file(path) from None
-        try:
-            magic = self._read(4)
-            expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
-            if magic != expected:
-                raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
-            self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
-            if 0 in self.shape:
-                raise self._error(f"its header declares an empty array: {' x '.join(map(str, self.shape))}")
-            if math.prod(self.shape[1:]) > MAX_ITEM_BYTES:
-                raise self._error(f"its header declares items of {' x '.join(map(str, self.shape[1:]))} bytes")
-        except UserError:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> "IdxFile":
-        """Return the file."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the file."""
-        self._file.close()
+        magic = self._read(4)
+        expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+        if magic != expected:
+            raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
+        self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
+        if 0 in self.shape:
+            raise self._error(f"its header declares an empty array: {' x '.join(map(str, self.shape))}")
+        if math.prod(self.shape[1:]) > MAX_ITEM_BYTES:
+            raise self._error(f"its header declares items of {' x '.join(map(str, self.shape[1:]))} bytes")
 
     def chunks(self, rows: int) -> Iterator[np.ndarray]:
-        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]).
-
-        Raises:
-            UserError: the file has fewer bytes than its header declares, or more, or is corrupt.
-        """
+        """Yield all values in chunks, uint8 (at most `rows`, *shape[1:]); UserError if there are fewer or more."""
         count, *rest = self.shape
         for start in range(0, count, rows):
             size = min(rows, count - start)

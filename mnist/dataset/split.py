@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +27,15 @@ class RawSplit:
     def __init__(self, name: str, dataset: Dataset, files: ExitStack) -> None:
         """Open both files; they must be those of the data set, and of equal length."""
         paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
-        self._images = files.enter_context(IdxFile(paths[0], dimensions=3))
-        self._labels = files.enter_context(IdxFile(paths[1], dimensions=1))
+        self._images = IdxFile(paths[0], 3, files)
+        self._labels = IdxFile(paths[1], 1, files)
         for path in paths:
             if not dataset.files[path.name].matches(path):
-                raise UserError(
-                    f"{relative(path)} is not that of {dataset.title}; run `dvc repro` to download it again"
-                )
+                raise UserError(f"{relative(path)} is not that of {dataset.title}; run `dvc repro` to replace it")
         self.shape = self._images.shape
         if self._labels.shape != self.shape[:1]:
-            raise UserError(
-                f"{relative(paths[0])} has {self.shape[0]} images, but {paths[1].name} {self._labels.shape[0]} labels"
-            )
+            counts = self.shape[0], self._labels.shape[0]
+            raise UserError(f"{relative(paths[0])} has {counts[0]} images, but {paths[1].name} {counts[1]} labels")
         self._classes = len(dataset.classes)
 
     def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -46,9 +43,8 @@ class RawSplit:
         rows = rows_per_chunk(math.prod(self.shape[1:]))
         for images, labels in zip(self._images.chunks(rows), self._labels.chunks(rows), strict=True):
             if labels.max() >= self._classes:
-                raise UserError(
-                    f"{relative(self._labels.path)} has label {labels.max()}, expected 0 to {self._classes - 1}"
-                )
+                name = relative(self._labels.path)
+                raise UserError(f"{name} has label {labels.max()}, expected 0 to {self._classes - 1}")
             yield images.reshape(len(images), -1), labels
 
 
@@ -60,8 +56,8 @@ class SplitWriter:
         # Regular writes, not a writable memory map: on a full disk a write raises, a map kills the process.
         self._images = files.enter_context(files.enter_context(atomic_write(images_path(name))).open("wb"))
         self._labels = files.enter_context(files.enter_context(atomic_write(labels_path(name))).open("wb"))
-        _write_header(self._images, "<f4", (count, pixels))
-        _write_header(self._labels, "|u1", (count,))
+        for file, descr, shape in ((self._images, "<f4", (count, pixels)), (self._labels, "|u1", (count,))):
+            np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
         # One buffer for all chunks: allocating one per chunk takes longer than the division.
         self._scaled = np.empty((rows_per_chunk(pixels), pixels), np.float32)
         self.class_counts = np.zeros(classes, np.int64)
@@ -76,17 +72,9 @@ class SplitWriter:
 
     def statistics(self) -> dict[str, Any]:
         """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""
-        counts = [int(count) for count in self._pixel_counts]
-        total = sum(counts)
-        first = sum(value * count for value, count in enumerate(counts))
-        second = sum(value * value * count for value, count in enumerate(counts))
+        total, first, second = (int(np.arange(256) ** power @ self._pixel_counts) for power in range(3))
         return {
             "n": int(self.class_counts.sum()),
             "pixel_mean": round(first / total / 255, 6),
             "pixel_std": round(((second * total - first**2) / total**2) ** 0.5 / 255, 6),
         }
-
-
-def _write_header(file: BinaryIO, descr: str, shape: tuple[int, ...]) -> None:
-    """Write the header of a .npy file of format 1.0 for an array in C order."""
-    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})

@@ -1,1 +1,1 @@
-"""How good a network is: calibration, confidence intervals, and the tables that training and evaluation write."""
+"""The quality of a network: calibration, confidence intervals, and the tables of results."""

@@ -1,7 +1,6 @@
-"""TensorFlow and Keras, set so that the same program gives the same bits: the only module that imports TensorFlow.
+"""TensorFlow and Keras, set so that the same program gives the same bits: the only module that imports them.
 
-The settings must precede the import of TensorFlow, so import `keras` and `tf` from here. They are part of the result,
-and override the user's environment.
+The settings must precede the import. They are part of the result, and override the user's environment.
 """
 
 import os
@@ -50,9 +49,5 @@ class ComputeParams(Params):
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of threads; call it before the first computation.
-
-    Long sums are split among the threads, so another number gives other last bits. With fewer cores than threads the
-    split, and the result, stay the same.
-    """
+    """Set the number of threads, by which long sums are split on any number of cores, before the first computation."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)

@@ -9,58 +9,66 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
 from mnist.core.files import missing_file
 from mnist.core.paths import relative
 
+ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softmax", "tanh")  # Keras's names
+
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A dense layer: activation(inputs @ kernel + bias)."""
+    """A dense layer, activation(inputs @ kernel + bias); kernel is float32 (inputs, units), bias float32 (units,)."""
 
     kernel: np.ndarray
-    """Float32 (inputs, units)."""
     bias: np.ndarray
-    """Float32 (units,)."""
     activation: str
-    """Its name in Keras."""
 
 
-def read_weights(path: Path) -> list[DenseLayer]:
-    """Read the layers of a network as train saves it, input side first.
+def read_weights(path: Path, data: DataSummary) -> list[DenseLayer]:
+    """Read the layers of a network, input side first; UserError if it is corrupt or for other data."""
+    name, layers = _read_model(path)
+    pixels, classes = len(layers[0].kernel), len(layers[-1].bias)
+    if (name, pixels, classes) != (data.dataset, data.pixels, len(data.classes)):
+        raise UserError(
+            f"{relative(path)} is a network for '{name}', {pixels} pixels, {classes} classes; the data is "
+            f"'{data.dataset}', {data.pixels} pixels, {len(data.classes)} classes: run `dvc repro`"
+        )
+    return layers
 
-    A .keras file is a zip of config.json, which describes the layers, and model.weights.h5, with a group per layer of
-    the same name. Nothing in it is compressed, so its size bounds the memory that a reader takes.
 
-    Raises:
-        UserError: the file is missing, or is not a stack of dense layers with the weights that it describes.
+def _read_model(path: Path) -> tuple[str, list[DenseLayer]]:
+    """The name and the layers of a .keras file.
+
+    It is a zip of config.json, which describes the layers, and model.weights.h5, with a group per layer of the same
+    name. Nothing in it is compressed, so its size bounds the memory that a reader takes.
     """
     try:
         size = path.stat().st_size
         with zipfile.ZipFile(path) as file:
             if sum(entry.file_size for entry in file.infolist()) > size:
                 raise ValueError("its uncompressed contents exceed the archive")
-            config = json.loads(file.read("config.json"))["config"]["layers"]
+            config = json.loads(file.read("config.json"))["config"]
             content = io.BytesIO(file.read("model.weights.h5"))
         with h5py.File(content) as weights:
             variables = {group["vars"].attrs["name"]: group["vars"] for group in weights["layers"].values()}
-            first, *dense = (layer["config"] for layer in config)
-            inputs, layers = first["batch_shape"][1], []
+            first, *dense = config["layers"]
+            inputs, layers = first["config"]["batch_shape"][1], []
             for layer in dense:
-                kernel, bias = (variables[layer["name"]][part] for part in ("0", "1"))
-                units = layer["units"]
+                name, activation, units = (layer["config"][key] for key in ("name", "activation", "units"))
+                kernel, bias = (variables[name][part] for part in ("0", "1"))
+                if layer["class_name"] != "Dense" or activation not in ACTIVATIONS or kernel.dtype != np.float32:
+                    raise ValueError(f"{name} is not a dense layer as train saves it")
                 if kernel.nbytes > size or (kernel.shape, bias.shape) != ((inputs, units), (units,)):
-                    raise ValueError(f"the weights of {layer['name']} differ in shape from its description")
-                layers.append(DenseLayer(kernel[()], bias[()], layer["activation"]))
+                    raise ValueError(f"the weights of {name} differ in shape from its description")
+                layers.append(DenseLayer(kernel[()], bias[()], activation))
                 inputs = units
-            return layers
+            if not layers:
+                raise ValueError("it has no layers")
+            return config["name"], layers
     except FileNotFoundError:
         raise missing_file(path) from None
     except Exception as error:  # for a corrupt file zipfile and h5py raise almost any type
-        raise model_error(path, error) from None
-
-
-def model_error(path: Path, error: Exception) -> UserError:
-    """The error for a file that cannot be loaded as a model."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return UserError(f"{relative(path)} cannot be loaded as a model ({reason}); run `dvc repro`")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{relative(path)} cannot be loaded as a model ({reason}); run `dvc repro`") from None

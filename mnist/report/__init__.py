@@ -1,1 +1,1 @@
-"""The page that shows a run: its templates, and what fills them."""
+"""The page and the model card that show a run: templates, their rendering, and the geometry of charts."""

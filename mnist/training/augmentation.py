@@ -1,8 +1,7 @@
 """Augmentation: random geometric transformations of the training images, inside the compiled training step.
 
-Keras's layers for it (RandomRotation, RandomElasticTransform, ...) cannot be compiled by XLA, which has no kernel for
-their sampling (`ImageProjectiveTransformV3`); and each of them resamples the image, so that five blur it five times.
-Here all displacements are added up, and the image is resampled once.
+XLA cannot compile Keras's layers for it (no kernel for `ImageProjectiveTransformV3`); and each of them resamples the
+image, so that five blur it five times. Here all displacements are added up, and the image is resampled once.
 """
 
 import math
@@ -17,44 +16,33 @@ EXAMPLES = 7  # augmented versions of an image in the figure
 
 
 class Augmentation:
-    """Augments flattened images inside a compiled function.
+    """Augments flattened images inside a compiled function, bit-identically across CPUs.
 
     The random numbers depend only on the seed and the step (Philox, Salmon et al. 2011), and no sine, cosine or other
-    function of the system's library is computed of them, so that the result is bit-identical across CPUs.
+    function of the system's library is computed. From the step `half_from` on augmentation has half its strength, so
+    that the last epochs are closer to the original images (He et al. 2019, "Data augmentation revisited: rethinking the
+    distribution gap between clean and augmented data").
     """
 
     def __init__(
         self, params: AugmentationParams, image_shape: tuple[int, int], seed: int, half_from: int | None = None
     ) -> None:
-        """Prepare the augmentation of images of one shape, (height, width).
-
-        From the training step `half_from` on it has half the strength, so that the last epochs are closer to the
-        original images (He et al. 2019, "Data augmentation revisited: rethinking the distribution gap between clean
-        and augmented data").
-        """
-        self.params = params
-        self.image_shape = image_shape
-        self.seed = seed
-        self.half_from = half_from
+        self.params, self.image_shape, self.seed, self.half_from = params, image_shape, seed, half_from
 
     def __call__(
         self, images: tf.Tensor, step: tf.Tensor, positions: tf.Tensor | None = None, batch_size: int | None = None
     ) -> tf.Tensor:
-        """Augment each image of a batch.
+        """Augment images, float32 (n, height * width); pixels from outside of an image are 0.
 
-        Args:
-            images: float32 (n, height * width); n is known at compile time.
-            step: integer, the number of the training step, which decides the random numbers.
-            positions: integers (n,), where the images are in the whole batch, if they are a worker's part of it.
-            batch_size: images in the whole batch.
-
-        Returns:
-            float32 (n, height * width); pixels from outside of an image are 0.
+        The number of the training step decides the random numbers. If the images are a worker's part of a batch,
+        `positions`, integers (n,), are theirs in the whole batch of `batch_size` images.
         """
         count = images.shape[0]
 
-        def draw(numbers: int, shape: tuple[int, int], stream: int) -> tf.Tensor:
-            drawn = self._uniform((numbers, batch_size or count, *shape), stream, step)
+        def draw(numbers: int, shape: tuple[int, ...], stream: int) -> tf.Tensor:
+            seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
+            shape = numbers, batch_size or count, *shape
+            drawn = tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
             if self.half_from is not None:
                 drawn *= tf.where(step < self.half_from, 1.0, 0.5)
             return drawn if positions is None else tf.gather(drawn, positions, axis=1)
@@ -64,11 +52,6 @@ class Augmentation:
             along_x, along_y = self._elastic(count, draw)
             x, y = x + along_x, y + along_y
         return self._sample(images, x, y)
-
-    def _uniform(self, shape: tuple[int, ...], stream: int, step: tf.Tensor) -> tf.Tensor:
-        """Random numbers from -1 to 1."""
-        seed = tf.stack([tf.constant(self.seed, tf.uint32), tf.cast(2 * step + stream, tf.uint32)])
-        return tf.random.stateless_uniform(shape, tf.bitcast(seed, tf.int32), -1.0, 1.0, alg="philox")
 
     def _affine(self, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The source of each pixel, x and y in pixels, each float32 (n, height, width), of draws (6, n, 1, 1)."""
@@ -116,17 +99,9 @@ class Augmentation:
 
 
 def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The first image of each class, original and augmented.
+    """The first of the images, float32 (n, pixels), of each class, original and augmented; black for an empty class.
 
-    Args:
-        augment: the augmentation.
-        images: float32 (n, pixels).
-        labels: integers (n,).
-        classes: number of classes.
-
-    Returns:
-        float32 (classes, 1 + EXAMPLES, pixels), the original first; (classes, 1, pixels) without augmentation. Black
-        for a class without images.
+    Returns float32 (classes, 1 + EXAMPLES, pixels), or (classes, 1, pixels) without augmentation.
     """
     originals = np.zeros((classes, images.shape[1]), np.float32)
     present, first = np.unique(labels, return_index=True)
@@ -139,13 +114,10 @@ def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.nda
 
 
 def blur_matrix(size: int, sigma: float) -> np.ndarray:
-    """A Gaussian blur along one axis, from random numbers on a coarse grid to a displacement of each pixel.
+    """A Gaussian blur along one axis, float32 (size, ceil(size / spacing)), of random numbers on a coarse grid.
 
-    Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to
-    keep the variance, give fields of the same spread and smoothness in a fraction of the time.
-
-    Returns:
-        float32 (size, ceil(size / spacing)).
+    Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to keep
+    the variance, give fields of the same spread and smoothness in a fraction of the time.
     """
     spacing = max(1, int(sigma / 2))
     distance = np.arange(size)[:, None] - np.arange(0, size, spacing)

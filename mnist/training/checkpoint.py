@@ -22,28 +22,29 @@ def fingerprint(*parts: Any) -> bytes:
 
 
 def code_and_versions() -> list[str]:
-    """The source of each loaded module of the project, and the versions of the libraries that compute."""
+    """What computes: the source of each loaded module of the project, library versions, and the number of threads."""
     roots = ("__main__", "mnist", "stages")
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in roots]
     files = {Path(name) for name in (getattr(module, "__file__", None) for module in modules) if name}
-    return [tf.__version__, keras.__version__, np.__version__, *(file.read_text() for file in sorted(files))]
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    versions = [tf.__version__, keras.__version__, np.__version__]
+    return [*versions, str(threads), *(file.read_text() for file in sorted(files))]
 
 
 class Checkpoint:
-    """A file with the variables and the history of an unfinished training, outside of DVC's outputs."""
+    """A file with the variables and the history of an unfinished training, outside of DVC's outputs.
 
-    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable]) -> None:
-        """Name the file after what decides the training, so that no other training loads it.
+    Its name is a hash of what decides the training, so that no other training loads it. An inactive one has no file.
+    """
 
-        Args:
-            run_fingerprint: a hash of parameters, data, code and versions.
-            variables: all variables that a training step reads and changes.
-        """
+    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], *, active: bool = True) -> None:
         self.path = CHECKPOINTS / f"{run_fingerprint.hex()[:32]}.npz"
-        self.variables = variables
+        self.variables, self.active = variables, active
 
     def load(self) -> list[list[float]]:
         """Restore the variables; return the history, a row per epoch, empty without a valid file."""
+        if not self.active:
+            return []
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 history, *values = (saved[f"arr_{n}"] for n in range(len(self.variables) + 1))
@@ -58,9 +59,11 @@ class Checkpoint:
 
     def save(self, history: list[list[float]]) -> None:
         """Write the current state; it replaces the earlier one."""
-        with atomic_write(self.path) as partial, partial.open("wb") as file:
-            np.savez(file, np.array(history), *(variable.numpy() for variable in self.variables))
+        if self.active:
+            with atomic_write(self.path) as partial, partial.open("wb") as file:
+                np.savez(file, np.array(history), *(variable.numpy() for variable in self.variables))
 
     def delete(self) -> None:
         """Delete the file of a finished training."""
-        self.path.unlink(missing_ok=True)
+        if self.active:
+            self.path.unlink(missing_ok=True)

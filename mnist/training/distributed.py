@@ -1,17 +1,16 @@
 """Training on several machines: each differentiates its shard of every batch, and the gradients are all-reduced.
 
-Keras's `fit` does not work under tf.distribute.MultiWorkerMirroredStrategy, so the loop uses its all-reduce only.
+Keras's `fit` does not work under tf.distribute.MultiWorkerMirroredStrategy, so only its all-reduce is used.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from mnist.model.backend import keras, tf
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
-from mnist.training.fit import COLUMNS, Training, sum_validation
-from mnist.training.loop import LoopConfig, Trainer, compile_steps, make_gradient_function, shuffled
+from mnist.training.fit import COLUMNS, Training
+from mnist.training.loop import compile_steps, make_gradient_function, shuffled
 from mnist.training.workers import Workers
 
 
@@ -21,17 +20,11 @@ def shard_positions(shard: slice, order: np.ndarray) -> np.ndarray:
 
 
 def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size: int) -> tuple[np.ndarray, ...]:
-    """Cut the order of an epoch into batches, and of each keep the shard's images, padded with zero-weight ones.
-
-    Args:
-        order: integers (n,), all images in the order of the epoch.
-        batch_size: images per batch, of all workers together.
-        shard: the images of this worker.
-        padded_size: images per batch of this worker, padding included.
+    """Cut the order of an epoch into batches, and of each keep the shard's images.
 
     Returns:
-        Rows of the shard, int32, positions in the whole batch, int32, and weights, float32, each (steps, padded_size);
-        size of each whole batch, float32 (steps,).
+        Rows of the shard, int32, positions in the whole batch, int32, and weights, float32, 0 for padding, each
+        (steps, padded_size); size of each whole batch, float32 (steps,).
     """
     starts = np.arange(0, len(order), batch_size)
     mine = shard_positions(shard, order)
@@ -43,42 +36,38 @@ def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size:
     return (order[taken] - shard.start).astype(np.int32), (taken % batch_size).astype(np.int32), weights, sizes
 
 
-class DistributedTrainer(Trainer):
-    """Trains on the same batches as one machine would; the result differs in the rounding of sums only.
+class DistributedTraining(Training):
+    """A training on the batches of one machine: the result differs in the rounding of sums only.
 
-    Two things are each worker's own: batch normalisation uses the statistics of its part of the batch (the moving
-    ones are averaged at the end of an epoch), and dropout draws independently.
+    Two things are each worker's own: batch normalisation uses the statistics of its part of the batch (the moving ones
+    are averaged after each epoch), and dropout draws independently.
     """
 
-    def __init__(self, *arguments: Any, labels: np.ndarray, workers: Workers) -> None:
-        """Prepare the loop on this worker's shard; arguments as of Trainer."""
-        network, optimizer, images, config = arguments
-        self.workers, self.shard = workers, workers.shard(len(labels))
-        super().__init__(network, optimizer, images[self.shard], labels[self.shard], config)
-        self.count = len(labels)
-        sizes = [self._batch_counts(epoch).max() for epoch in range(len(config.rates))]
-        self.padded_size = int(max(sizes))
-
-    def _batch_counts(self, epoch: int) -> np.ndarray:
-        order = shuffled(self.count, self.config.seed, epoch)
-        return np.bincount(shard_positions(self.shard, order) // self.config.batch_size)
+    def __init__(self, workers: Workers, *arguments) -> None:  # noqa: ANN002, as of Training
+        self.workers, self.is_chief = workers, workers.index == 0
+        super().__init__(*arguments)
+        self.shard = workers.shard(self.count)
+        self.train = self.train[0][self.shard], self.train[1][self.shard]
+        orders = (shuffled(self.count, self.params.seed, epoch) for epoch in range(self.params.epochs))
+        batches = (shard_positions(self.shard, order) // self.params.batch_size for order in orders)
+        self.padded_size = max(int(np.bincount(batch).max()) for batch in batches)
 
     def make_batches(self, epoch: int) -> tuple[np.ndarray, ...]:
         """This worker's part of the batches of an epoch."""
-        order = shuffled(self.count, self.config.seed, epoch)
-        return shard_batches(order, self.config.batch_size, self.shard, self.padded_size)
+        order = shuffled(self.count, self.params.seed, epoch)
+        return shard_batches(order, self.params.batch_size, self.shard, self.padded_size)
 
-    def make_run_steps(self) -> Callable:
+    def make_run_steps(self) -> Callable[..., tuple]:
         """Compile the training step in two parts, because XLA cannot compile the all-reduce between them."""
-        network, optimizer, config = self.network, self.optimizer, self.config
-        compute_gradients = make_gradient_function(network, config.label_smoothing)
+        network, optimizer, batch_size = self.network, self.optimizer, self.params.batch_size
+        compute_gradients = make_gradient_function(network, self.params.label_smoothing)
 
         @tf.function(jit_compile=True)
         def differentiate(images, labels, batch, step):  # noqa: ANN001, ANN202, tensors all
             rows, positions, weights, size = batch
             inputs, targets = tf.gather(images, rows), tf.gather(labels, rows)
-            if config.augment:
-                inputs = config.augment(inputs, step, positions, config.batch_size)
+            if self.augment.params.enabled:
+                inputs = self.augment(inputs, step, positions, batch_size)
             gradients, loss, correct = compute_gradients(inputs, targets, weights, size)
             return [*gradients, loss, correct]
 
@@ -92,94 +81,51 @@ class DistributedTrainer(Trainer):
             update(gradients, rate)
             return loss, correct
 
-        return compile_steps(train_step, network.trainable_variables[0].dtype, jit_compile=False)
-
-    def train_epoch(self, epoch: int, progress: Callable[[int], object] = lambda images: None) -> tuple[float, float]:
-        """Train for one epoch, and average the moving statistics of batch normalisation over the workers."""
-        result = super().train_epoch(epoch, progress)
-        precision = self.network.trainable_variables[0].dtype
-        for variable in self.network.non_trainable_variables:
-            if variable.dtype == precision:
-                variable.assign(self.workers.sum_values(variable.numpy()) / self.workers.size)
-        return result
-
-
-class SharedCheckpoint(Checkpoint):
-    """A checkpoint in the chief's file, broadcast to the other workers."""
-
-    def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], workers: Workers) -> None:
-        """See Checkpoint."""
-        super().__init__(run_fingerprint, variables)
-        self.workers = workers
-
-    def load(self) -> list[list[float]]:
-        """Restore the variables on all workers; return the history."""
-        history = super().load() if self.workers.is_chief else []
-        epochs = int(self.workers.broadcast(np.array(len(history))))
-        if not epochs:
-            return []
-        for variable in self.variables:
-            variable.assign(self.workers.broadcast(variable.numpy()))
-        return self.workers.broadcast(np.array(history or np.zeros((epochs, len(COLUMNS))))).tolist()
-
-    def save(self, history: list[list[float]]) -> None:
-        """Write the current state, on the chief."""
-        if self.workers.is_chief:
-            super().save(history)
-
-    def delete(self) -> None:
-        """Delete the file, on the chief."""
-        if self.workers.is_chief:
-            super().delete()
-
-
-class DistributedTraining(Training):
-    """A training on several machines; all run it, and the chief writes the results."""
-
-    def __init__(self, workers: Workers, *arguments: Any) -> None:
-        """Build the network and the loop; further arguments as of Training."""
-        self.workers, self.is_chief = workers, workers.is_chief
-        super().__init__(*arguments)
-
-    def make_trainer(self, optimizer: keras.optimizers.Optimizer, config: LoopConfig) -> Trainer:
-        """The loop on this worker's shard."""
-        return DistributedTrainer(
-            self.network, optimizer, self.images, config, labels=self.labels, workers=self.workers
-        )
+        return compile_steps(train_step, self.precision, jit_compile=False)
 
     def make_checkpoint(self) -> Checkpoint:
-        """The checkpoint of this training, after a check that all workers run the same; each hashes its shard."""
+        """The checkpoint of this training, after a check that all workers run the same."""
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
         self.workers.check_equal(
             decided_by,
-            "does not have the same parameters, source files or library versions as worker 0: bring all to the same "
-            "commit and the same requirements.txt",
+            "does not have the same parameters, source files or library versions as worker 0: set all to one commit "
+            "and one requirements.txt",
         )
-        arrays = (self.images, self.labels, *self.validation)
-        shards = fingerprint(*(array[self.workers.shard(len(array))] for array in arrays))
+        validation = (array[self.workers.shard(len(array))] for array in self.validation)
+        shards = fingerprint(*self.train, *validation)
         run_fingerprint = fingerprint(decided_by, self.workers.gather(np.frombuffer(shards, ">u4")))
-        return SharedCheckpoint(run_fingerprint, self.variables, self.workers)
+        return Checkpoint(run_fingerprint, self.variables, active=self.is_chief)
 
     def resume(self) -> list[list[float]]:
-        """Load the checkpoint; then give each worker's dropout other random numbers."""
+        """Load the chief's checkpoint on all workers; then give each worker's dropout other random numbers."""
         history = super().resume()
+        epochs = int(self.workers.broadcast(np.array(len(history))))
+        if epochs:
+            for variable in self.variables:
+                variable.assign(self.workers.broadcast(variable.numpy()))
+            history = self.workers.broadcast(np.array(history or np.zeros((epochs, len(COLUMNS))))).tolist()
         for layer in self.network.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.seed_generator.state.assign_add([self.workers.index, 0])
         return history
 
-    def validate(self) -> tuple[float, float]:
-        """Mean cross-entropy, in nats, and accuracy on the validation images, of which each worker takes its shard."""
-        images, labels = self.validation
+    def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
+        """Train for one epoch, and average the moving statistics of batch normalisation over the workers."""
+        result = super().train_epoch(epoch, progress)
+        for variable in self.network.non_trainable_variables:
+            if variable.dtype == self.precision:
+                variable.assign(self.workers.sum_values(variable.numpy()) / self.workers.size)
+        return result
+
+    def sum_validation(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The sums over all workers, of which each validates its shard."""
         shard = self.workers.shard(len(labels))
-        sums = self.workers.sum_values(sum_validation(self.predict, images[shard], labels[shard]))
-        loss, correct = sums / len(labels)
-        return float(loss), float(correct)
+        return self.workers.sum_values(super().sum_validation(images[shard], labels[shard]))
 
     def run(self) -> list[list[float]]:
         """Train as one machine does; check at the end that all workers have the same weights."""
         with self.workers.explain_lost_worker():
             history = super().run()
-            weights = fingerprint(*self.inference_network.get_weights())
+            weights = fingerprint(*(array for layer in self.layers for array in (layer.kernel, layer.bias)))
             self.workers.check_equal(weights, "does not have the same weights as worker 0 at the end")
         return history

@@ -1,142 +1,127 @@
-"""Fitting the network of params.yaml: build, train, validate after each epoch, resume after an interruption."""
+"""Fitting a network: train an epoch, validate, save a checkpoint, until the last epoch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
 
 from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
-from mnist.model.backend import keras
-from mnist.model.network import NetworkConfig, Predictor, build_inference_network, build_network, fold_batch_norm
+from mnist.model.backend import keras, tf
+from mnist.model.network import predict
+from mnist.model.weights import DenseLayer
 from mnist.training.augmentation import Augmentation
+from mnist.training.build import build_network, build_optimizer, fold_batch_norm
 from mnist.training.checkpoint import Checkpoint, code_and_versions, fingerprint
-from mnist.training.loop import LoopConfig, Trainer
+from mnist.training.loop import compile_steps, make_train_step, pad_batches, shuffled
 from mnist.training.params import AugmentationParams, TrainParams
 from mnist.training.schedule import learning_rates
 
 COLUMNS = ["loss", "accuracy", "val_loss", "val_accuracy"]
+CALL_IMAGES = 16384  # images per compiled call, about; progress and Ctrl-C are handled between calls
 
-
-def build_optimizer(params: TrainParams) -> keras.optimizers.Optimizer:
-    """The optimiser, with decoupled weight decay (Loshchilov and Hutter 2019) of the kernels, not of the biases."""
-    config = {"learning_rate": params.learning_rate, "weight_decay": params.weight_decay or None}
-    optimizer = keras.optimizers.get({"class_name": params.optimizer, "config": config})
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
-
-
-def format_epoch(row: Sequence[float]) -> str:
-    """The metrics of an epoch as text."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, row, strict=True))
-
-
-def sum_validation(predict: Predictor, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The sum of the cross-entropy, in nats, and the number of correct predictions; float64 (2,)."""
-    probabilities, losses = predict(images, labels)
-    return np.array([math.fsum(losses), np.count_nonzero(probabilities.argmax(axis=1) == labels)])
+Split = tuple[np.ndarray, np.ndarray]  # images, float32 (n, pixels), 0 to 1, and labels, integers (n,)
 
 
 class Training:
-    """A training of the network that params.yaml describes."""
+    """A training of the network that params.yaml describes; the images may be memory-mapped, and are not copied."""
 
     is_chief = True
 
-    def __init__(self, params: TrainParams, augmentation: AugmentationParams, threads: int, data: DataSummary) -> None:
-        """Build the network and the loop; `threads` is part of what decides the result."""
-        self.params, self.decided_by = params, (params, augmentation, threads)
-        self.images, self.labels = data.load_split("train")
-        self.validation = data.load_split("validation")
-        network = NetworkConfig(
-            name=data.dataset,
-            pixels=data.pixels,
-            classes=len(data.classes),
-            hidden_units=params.hidden_units,
-            activation=params.activation,
-            seed=params.seed,
-            batch_normalization=params.batch_normalization,
-            dropout=params.dropout,
-            precision=params.precision,
-        )
-        self.network, self.inference_network = build_network(network), build_inference_network(network)
-        self.predict = Predictor(self.inference_network)
-        steps = math.ceil(len(self.labels) / params.batch_size)
-        loop = LoopConfig(
-            batch_size=params.batch_size,
-            rates=learning_rates(
-                params.learning_rate,
-                params.schedule,
-                epochs=params.epochs,
-                warmup_epochs=params.warmup_epochs,
-                steps=steps,
-            ),
-            seed=params.seed,
-            label_smoothing=params.label_smoothing,
-            augment=self._augmentation(augmentation, data, steps) if augmentation.enabled else None,
-        )
-        self.trainer = self.make_trainer(build_optimizer(params), loop)
+    def __init__(
+        self, params: TrainParams, augmentation: AugmentationParams, data: DataSummary, train: Split, validation: Split
+    ) -> None:
+        self.params, self.decided_by = params, (params, augmentation)
+        self.train, self.validation, self.count = train, validation, len(train[1])
+        self.network, self.optimizer = build_network(params, data), build_optimizer(params)
+        self.optimizer.build(self.network.trainable_variables)
+        self.precision = self.network.trainable_variables[0].dtype
+        steps = math.ceil(self.count / params.batch_size)
+        self.rates = learning_rates(params, steps)
+        gentle = augmentation.half_strength_epochs
+        half_from = steps * (params.epochs - gentle) if gentle else None
+        self.augment = Augmentation(augmentation, data.image_shape, params.seed, half_from)
+        self.run_steps = self.make_run_steps()
 
-    def _augmentation(self, augmentation: AugmentationParams, data: DataSummary, steps: int) -> Augmentation:
-        half_from = None
-        if augmentation.half_strength_epochs:
-            half_from = steps * (self.params.epochs - augmentation.half_strength_epochs)
-        return Augmentation(augmentation, data.image_shape, self.params.seed, half_from)
+    def make_run_steps(self) -> Callable[..., tuple]:
+        """Compile the training step."""
+        augment = self.augment if self.augment.params.enabled else None
+        train_step = make_train_step(self.network, self.optimizer, self.params.label_smoothing, augment)
+        return compile_steps(train_step, self.precision)
 
-    def make_trainer(self, optimizer: keras.optimizers.Optimizer, config: LoopConfig) -> Trainer:
-        """The loop."""
-        return Trainer(self.network, optimizer, self.images, self.labels, config)
+    def make_batches(self, epoch: int) -> tuple[np.ndarray, ...]:
+        """The batches of an epoch, numbered from 0."""
+        return pad_batches(shuffled(self.count, self.params.seed, epoch), self.params.batch_size)
 
     def make_checkpoint(self) -> Checkpoint:
         """The checkpoint of this training and of no other."""
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
-        run_fingerprint = fingerprint(decided_by, self.images, self.labels, *self.validation)
-        return Checkpoint(run_fingerprint, self.variables)
+        return Checkpoint(fingerprint(decided_by, *self.train, *self.validation), self.variables)
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All variables that a step reads and changes."""
-        return [*self.network.variables, *self.trainer.optimizer.variables]
+        """All variables that a training step reads and changes."""
+        return [*self.network.variables, *self.optimizer.variables]
+
+    @property
+    def layers(self) -> list[DenseLayer]:
+        """The network for inference."""
+        return fold_batch_norm(self.network, self.params.activation)
+
+    def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
+        """Train for one epoch, numbered from 0; `progress` is called with the number of images after each part of it.
+
+        Returns mean loss in nats, without label smoothing, and accuracy, of the images as augmented and with dropout.
+        """
+        images = tf.experimental.dlpack.from_dlpack(self.train[0].__dlpack__())  # shares the memory
+        labels = tf.constant(self.train[1].astype(np.int32))
+        batches = tuple(tf.constant(part) for part in self.make_batches(epoch))
+        steps, batch_size = self.rates.shape[1], self.params.batch_size
+        rates, steps_before = tf.constant(self.rates[epoch]), tf.constant(epoch * steps)
+        steps_per_call = max(1, CALL_IMAGES // batch_size)
+        loss_sum = correct_sum = 0.0
+        for first in range(0, steps, steps_per_call):
+            last = min(first + steps_per_call, steps)
+            bounds = tf.constant(first), tf.constant(last)
+            loss, correct = self.run_steps(images, labels, batches, rates, steps_before, *bounds)
+            loss_sum += float(loss)
+            correct_sum += float(correct)
+            if progress:
+                progress(min(last * batch_size, self.count) - first * batch_size)
+        return loss_sum / self.count, correct_sum / self.count
+
+    def sum_validation(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The sum of the cross-entropy, in nats, and the number of correct predictions, float64 (2,)."""
+        probabilities, losses = predict(self.layers, images, labels)
+        return np.array([math.fsum(losses), np.count_nonzero(probabilities.argmax(axis=1) == labels)])
 
     def validate(self) -> tuple[float, float]:
         """Mean cross-entropy, in nats, and accuracy on the validation images."""
-        loss, correct = sum_validation(self.predict, *self.validation) / len(self.validation[1])
+        loss, correct = self.sum_validation(*self.validation) / len(self.validation[1])
         return float(loss), float(correct)
 
     def resume(self) -> list[list[float]]:
         """Load the checkpoint of an interrupted training; return its history, empty if there is none."""
         self.checkpoint = self.make_checkpoint()
-        history = self.checkpoint.load()
-        fold_batch_norm(self.network, self.inference_network)
-        return history
+        return self.checkpoint.load()
 
     def run(self) -> list[list[float]]:
-        """Train to the last epoch; return the history, a row of COLUMNS per epoch.
-
-        Raises:
-            UserError: the loss is no longer finite.
-        """
+        """Train to the last epoch; return the history, a row of COLUMNS per epoch. UserError if the loss diverges."""
         epochs = self.params.epochs
         history = self.resume()
-        with tqdm(total=len(self.labels), unit=" images", leave=False, disable=None) as bar:
+        with tqdm(total=self.count, unit=" images", leave=False, disable=None) as bar:
             if history:
                 bar.write(f"resuming after epoch {len(history)}/{epochs}")
             for epoch in range(len(history), epochs):
-                history.append(self.run_epoch(epoch, bar))
+                row = [round(value, 6) for value in (*self.train_epoch(epoch, bar.update), *self.validate())]
+                if not all(map(math.isfinite, row)):
+                    self.checkpoint.delete()
+                    remedy = f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
+                    raise UserError(f"the loss is {row[0]} in epoch {epoch + 1}: training diverged; {remedy}")
+                history.append(row)
                 self.checkpoint.save(history)
-                bar.write(f"epoch {epoch + 1}/{epochs}: {format_epoch(history[-1])}")
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, row, strict=True))
+                bar.write(f"epoch {epoch + 1}/{epochs}: {metrics}")
                 bar.reset()
         return history
-
-    def run_epoch(self, epoch: int, bar: tqdm) -> list[float]:
-        """Train and validate for one epoch, numbered from 0; return its row of COLUMNS."""
-        loss, accuracy = self.trainer.train_epoch(epoch, bar.update)
-        fold_batch_norm(self.network, self.inference_network)
-        row = [round(value, 6) for value in (loss, accuracy, *self.validate())]
-        if not all(map(math.isfinite, row)):
-            self.checkpoint.delete()
-            raise UserError(
-                f"the loss is {loss} in epoch {epoch + 1}: training diverged; "
-                f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
-            )
-        return row

@@ -53,20 +53,12 @@ class AugmentationParams(Params):
 
 
 def read_training_params() -> tuple[TrainParams, AugmentationParams]:
-    """Read both sections, and check what one requires of the other.
-
-    Raises:
-        UserError: a value is not valid, or too large for the number of epochs.
-    """
+    """Read both sections; UserError for a value that is not valid, or too large for the number of epochs."""
     params, augmentation = read_params(TrainParams), read_params(AugmentationParams)
-    if params.warmup_epochs >= params.epochs:
-        raise UserError(
-            f"params.yaml: train.warmup_epochs is {params.warmup_epochs}, but should be less than train.epochs, "
-            f"{params.epochs}"
-        )
-    if augmentation.half_strength_epochs > params.epochs:
-        raise UserError(
-            f"params.yaml: augmentation.half_strength_epochs is {augmentation.half_strength_epochs}, but should be at "
-            f"most train.epochs, {params.epochs}"
-        )
+    warmup, half, epochs = params.warmup_epochs, augmentation.half_strength_epochs, params.epochs
+    if warmup >= epochs:
+        raise UserError(f"params.yaml: train.warmup_epochs is {warmup}, but should be less than train.epochs, {epochs}")
+    if half > epochs:
+        key = "augmentation.half_strength_epochs"
+        raise UserError(f"params.yaml: {key} is {half}, but should be at most train.epochs, {epochs}")
     return params, augmentation

@@ -6,10 +6,10 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -24,22 +24,17 @@ LINGER_SECONDS = 15
 
 @dataclass(frozen=True)
 class Workers:
-    """All workers of a training, as one of them sees them."""
+    """All workers of a training, as one of them sees them; the first one, the chief, writes the results."""
 
     addresses: tuple[str, ...]
     index: int
     tasks: tuple[tuple[str, int], ...] = ()  # TensorFlow's names: job and index in it
-    strategy: tf.distribute.Strategy | None = None
+    strategy: Any = None  # tf.distribute.Strategy
 
     @property
     def size(self) -> int:
         """The number of workers."""
         return len(self.addresses)
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this worker writes the results."""
-        return self.index == 0
 
     def name(self, index: int) -> str:
         """A worker's index and address as text."""
@@ -52,25 +47,15 @@ class Workers:
     def all_reduce(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Sum each of several tensors of one dtype over the workers; for use in a function not compiled by XLA."""
         # Concatenated, because the time goes into round trips, not into bytes.
-        total = self._reduce_flat(tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0))
+        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
+        total = self.strategy.run(_sum_over_workers, args=[flat])
         parts = tf.split(total, [tensor.shape.num_elements() for tensor in tensors])
         return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def sum_values(self, values: np.ndarray) -> np.ndarray:
         """Sum an array over the workers: float64, exact for integers up to 2**53 and for float32."""
-        values = np.asarray(values, np.float64)
-        return self._reduce_numbers(tf.constant(values.ravel())).numpy().reshape(values.shape)
-
-    def _reduce_flat(self, flat: tf.Tensor) -> tf.Tensor:
-        def reduced() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(flat))
-
-        return self.strategy.run(reduced)
-
-    @cached_property
-    def _reduce_numbers(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        """The reduction compiled once for all lengths."""
-        return tf.function(self._reduce_flat, input_signature=[tf.TensorSpec([None], tf.float64)])
+        [total] = tf.function(self.all_reduce)([tf.constant(values, tf.float64)])
+        return total.numpy()
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """The arrays of all workers, float64 (workers, *shape)."""
@@ -80,65 +65,47 @@ class Workers:
 
     def broadcast(self, values: np.ndarray) -> np.ndarray:
         """The chief's array on every worker, float64."""
-        return self.sum_values(values if self.is_chief else np.zeros_like(values))
+        return self.sum_values(values if self.index == 0 else np.zeros_like(values))
 
     def check_equal(self, digest: bytes, problem: str) -> None:
-        """Check that all workers have the same digest, of a multiple of four bytes.
-
-        Raises:
-            UserError: one has another; the message is its name and the problem.
-        """
+        """Check that all workers have the same digest, of a multiple of four bytes; UserError names another one."""
         digests = self.gather(np.frombuffer(digest, ">u4"))
         for index in np.flatnonzero((digests != digests[0]).any(axis=1)).tolist():
             raise UserError(f"{self.name(index)} {problem}")
 
     @contextmanager
     def explain_lost_worker(self) -> Iterator[None]:
-        """Convert TensorFlow's error for a lost worker into one that names it.
-
-        Raises:
-            UserError: another worker ended, hangs, or cannot be reached.
-        """
+        """Convert TensorFlow's error for a worker that ended, hangs or cannot be reached into a UserError."""
         try:
             yield
         except tf.errors.OpError as error:
             if self.size > 2:
                 time.sleep(LINGER_SECONDS)
             named = re.findall(r"/job:(\w+)/(?:replica:\d+/)?task:(\d+)", error.message)
-            others = [self.tasks.index((job, int(task))) for job, task in named]
-            others = [index for index in others if index != self.index]
+            others = [index for job, n in named if (index := self.tasks.index((job, int(n)))) != self.index]
             if "CoordinationService/Heartbeat" in error.message:  # the chief runs that service
                 others = [0]
-            who = self.name(others[-1]) if others else "another worker"
             raise UserError(
-                f"{who} was lost; no half-written file was kept. Start the same command on all workers again: "
-                "training resumes after the last epoch that all had finished"
+                f"{self.name(others[-1]) if others else 'another worker'} was lost; no half-written file was kept. "
+                "Start the same command on all workers again: training resumes after the last epoch that all finished"
             ) from None
 
 
+def _sum_over_workers(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(tensor))
+
+
 def join_workers(count: int) -> Workers | None:
-    """Join the workers that the environment variable TF_CONFIG describes, and wait for all of them.
+    """Join the workers that the environment variable TF_CONFIG describes, before the first computation.
 
-    TF_CONFIG is set by Ray's TensorflowTrainer, Kubeflow's TFJob and cloud services: {"cluster": {"worker":
-    ["host:port", ...]}, "task": {"type": "worker", "index": 0}}. A task of type "chief" counts as the first worker.
-    Call it before the first computation.
-
-    Args:
-        count: the expected number of workers, since the result depends on it.
-
-    Returns:
-        The workers; None for one machine by itself.
-
-    Raises:
-        UserError: TF_CONFIG describes another number of workers, or they cannot be joined.
+    Returns None for one machine by itself; UserError unless there are `count` workers. A "chief" is the first one.
     """
     workers = _parse_tf_config()
     found = workers.size if workers else 1
     if found != count:
-        named = f"TF_CONFIG names {found}" if workers else "TF_CONFIG names no others"
+        names = f"the environment variable TF_CONFIG names {found if workers else 'no others'}"
         raise UserError(
-            f"params.yaml: train.workers is {count}, but the environment variable {named}; the last bits of the result "
-            "depend on the number of workers, so both must be equal"
+            f"params.yaml: train.workers is {count}, but {names}; both decide the result, and must be equal"
         )
     if not workers:
         return None
@@ -154,14 +121,12 @@ def join_workers(count: int) -> Workers | None:
 
 
 def _parse_tf_config() -> Workers | None:
-    """The workers that TF_CONFIG describes, the chief first; None if it describes at most one machine.
-
-    Raises:
-        UserError: it is not valid, or this process is not one of the workers.
-    """
+    """The workers that TF_CONFIG describes, the chief first; None if it describes at most one machine."""
+    if not os.environ.get("TF_CONFIG", "").strip():
+        return None
     try:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        jobs = resolver.cluster_spec().as_dict() if os.environ.get("TF_CONFIG", "").strip() else {}
+        jobs = resolver.cluster_spec().as_dict()
         if sum(map(len, jobs.values())) <= 1:
             return None
         named = {(job, n): address for job in ("chief", "worker") for n, address in enumerate(jobs.get(job, []))}
@@ -177,13 +142,7 @@ def _parse_tf_config() -> Workers | None:
 
 
 def _wait_for_workers(workers: Workers) -> None:
-    """Wait until each worker can reach each other one.
-
-    TensorFlow waits, too, but for an hour, without reacting to Ctrl-C, and without naming the missing worker.
-
-    Raises:
-        UserError: a worker did not start in time.
-    """
+    """Wait for all: TensorFlow does so for an hour, without reacting to Ctrl-C, and without naming the missing one."""
     places = [(host, int(port)) for host, _, port in (address.rpartition(":") for address in workers.addresses)]
     index, everyone = workers.index, set(range(workers.size))
     reached, heard = {index}, {index}
@@ -201,10 +160,8 @@ def _wait_for_workers(workers: Workers) -> None:
                 with suppress(OSError), socket.create_connection(places[other], timeout=1) as connection:
                     connection.sendall(GREETING + index.to_bytes(4))
                     reached.add(other)
-            with suppress(OSError):
-                connection, _ = server.accept()
-                with connection:
-                    connection.settimeout(1)
-                    message = connection.recv(len(GREETING) + 4, socket.MSG_WAITALL)
-                    if message.startswith(GREETING):  # not a port scanner or another program
-                        heard.add(int.from_bytes(message.removeprefix(GREETING)))
+            with suppress(OSError), server.accept()[0] as connection:
+                connection.settimeout(1)
+                message = connection.recv(len(GREETING) + 4, socket.MSG_WAITALL)
+                if message.startswith(GREETING):  # not a port scanner or another program
+                    heard.add(int.from_bytes(message.removeprefix(GREETING)))

@@ -1,4 +1,4 @@
-"""Artefacts: written whole or not at all, and read only when they are what is expected."""
+"""Artefacts: written completely or not at all, and read only if they have the expected form."""
 
 import io
 from pathlib import Path
@@ -29,7 +29,7 @@ def npz(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def test_new_file_appears_when_the_block_ends_well(tmp_path):
+def test_file_appears_when_the_block_succeeds(tmp_path):
     path = tmp_path / "new/folder/file"
     with atomic_write(path) as partial:
         partial.write_text("new")
@@ -39,7 +39,7 @@ def test_new_file_appears_when_the_block_ends_well(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
-def test_new_file_leaves_the_old_one_on_failure(path, error):
+def test_failed_block_keeps_the_old_file(path, error):
     path.write_text("old")
     with pytest.raises(error), atomic_write(path) as partial:  # noqa: PT012
         partial.write_text("half")
@@ -49,7 +49,7 @@ def test_new_file_leaves_the_old_one_on_failure(path, error):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_failed_write_names_the_file_and_leaves_the_old_one(path):
+def test_failed_write_names_the_file_and_keeps_the_old_one(path):
     path.write_text("old")
     (path.parent / ".partial-file").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
@@ -59,7 +59,7 @@ def test_failed_write_names_the_file_and_leaves_the_old_one(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_error_about_another_file_keeps_its_name(path):
+def test_error_about_a_different_file_keeps_its_name(path):
     with pytest.raises(FileNotFoundError) as caught, atomic_write(path):
         Path("/nowhere/input").read_bytes()
     assert caught.value.filename == "/nowhere/input"
@@ -76,7 +76,7 @@ def test_csv_lines_end_in_a_line_feed(path):
     assert path.read_bytes() == 'class,p\n"T-shirt, top",0.1\n"""ü""",\n'.encode()
 
 
-def test_csv_whose_rows_fail_leaves_the_old_one(path):
+def test_csv_whose_rows_fail_keeps_the_old_file(path):
     path.write_text("old")
     with pytest.raises(ZeroDivisionError):
         write_csv(path, ["a"], ([1 / n] for n in (1, 0)))
@@ -84,7 +84,7 @@ def test_csv_whose_rows_fail_leaves_the_old_one(path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"3", b"null", b"\xff{}", b'{"a": 1} 2', b"[", b"[" * 100_000])
-def test_file_that_is_no_json_object_is_refused(path, content):
+def test_file_other_than_a_json_object_is_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} .*dvc repro"):
         read_json(path)
@@ -116,7 +116,7 @@ def test_changing_the_array_does_not_change_the_file(path):
         (ARRAY[None], "float32 (1, 4, 3)"),
     ],
 )
-def test_array_of_another_type_or_shape_is_refused(path, array, got):
+def test_array_of_unexpected_dtype_or_shape_is_refused(path, array, got):
     path.write_bytes(npy(array))
     with pytest.raises(UserError) as caught:
         read_array(path, np.float32, (4, 3))
@@ -127,7 +127,7 @@ def test_array_of_another_type_or_shape_is_refused(path, array, got):
     "content",
     [
         pytest.param(b"", id="empty"),
-        pytest.param(b"no array", id="text"),
+        pytest.param(b"not an array", id="text"),
         pytest.param(npy(ARRAY)[:5], id="truncated magic"),
         pytest.param(npy(ARRAY)[:50], id="truncated header"),
         pytest.param(npy(ARRAY)[:128], id="header only"),
@@ -137,22 +137,22 @@ def test_array_of_another_type_or_shape_is_refused(path, array, got):
         pytest.param(npz(ARRAY), id="npz"),
         pytest.param(npz(ARRAY)[:50], id="truncated npz"),
         pytest.param(npy(ARRAY).replace(b"}", b" "), id="header with an open bracket"),
-        pytest.param(npy(ARRAY).replace(b"<f4", b",,4"), id="header with a false type"),
-        pytest.param(b"\x93NUMPY\x01\x00\x88\x13" + b"-" * 5000, id="header with 5,000 signs"),
+        pytest.param(npy(ARRAY).replace(b"<f4", b",,4"), id="header with an invalid dtype"),
+        pytest.param(b"\x93NUMPY\x01\x00\x88\x13" + b"-" * 5000, id="header of 5,000 minus signs"),
         pytest.param(npy(ARRAY).replace(b"(4, 3)", b"(4,-3)"), id="header with a negative size"),
         pytest.param(npy(ARRAY).replace(b"(4, 3), ", b"(4,-99),"), id="header with a very negative size"),
         pytest.param(
-            npy(ARRAY).replace(b"(4, 3), }" + b" " * 12, b"(4, 999999999999999)}"), id="header with a vast size"
+            npy(ARRAY).replace(b"(4, 3), }" + b" " * 12, b"(4, 999999999999999)}"), id="header with a huge size"
         ),
     ],
 )
-def test_damaged_array_is_refused(path, content):
+def test_corrupt_array_is_refused(path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match=f"{path} is .*dvc repro"):
         read_array(path, np.float32, (4, 3))
 
 
-def test_missing_input_is_said(path):
+def test_missing_input_is_reported(path):
     for read in (lambda: read_array(path, np.float32, (4, 3)), lambda: read_json(path)):
         with pytest.raises(UserError, match=f"{path} is missing; run `dvc repro`"):
             read()

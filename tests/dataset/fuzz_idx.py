@@ -1,7 +1,7 @@
-"""`make fuzz`: a million hostile files for the IDX reader, each judged by a second, simple reader.
+"""`make fuzz`: a million hostile files for the IDX reader, each compared with a second, simple reader.
 
-The reader must give the promised array where the simple one does, and a UserError that names the file where it does
-not; any other end is a failure, which is printed with its input. A limit on the address space bounds the memory.
+Where the simple reader returns an array, the reader must return the same; where it does not, the reader must raise a
+UserError that names the file. Any other outcome is a failure, printed with its input. The address space is limited.
 """
 
 import gzip
@@ -15,6 +15,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -26,26 +27,26 @@ from mnist.dataset.idx import MAX_ITEM_BYTES, IdxFile
 from mnist.dataset.split import rows_per_chunk
 
 INPUTS = 1_000_000
-CHUNK = 10_000  # inputs of one seed
-MEMORY = 32 << 20  # bytes that a process may take beyond what it has when it starts
+INPUTS_PER_SEED = 10_000
+MEMORY = 32 << 20  # bytes that a process may allocate after its start
 BOMB = gzip.compress(bytes(2 * MEMORY), mtime=0)
 GOOD = [
     idx_bytes(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     for shape in ((25, 3, 4), (2, 28, 28), (1, 1, 1), (25,), (1,))
 ]
 SIZES = (0, 1, 2, 3, 28, 255, 1024, 4096, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
-SAID = {
+MESSAGES = {
     "wrong magic number": "its magic number is",
-    "promises nothing": "its header promises nothing",
-    "promises too large items": "its header promises items of",
+    "empty array": "its header declares an empty array",
+    "items too large": "its header declares items of",
     "ends early": "it ends before",
     "bytes follow": "bytes follow",
-    "damaged gzip": "it is damaged",
+    "corrupt gzip": "it is corrupt",
 }
 
 
 def mutated(content: bytes, rng: random.Random) -> bytes:
-    """Bytes replaced, put in or taken out at up to four places."""
+    """Replace, insert or delete bytes at up to four positions."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 4)):
         start = rng.randrange(len(changed) + 1)
@@ -63,7 +64,7 @@ def extended(content: bytes, rng: random.Random) -> bytes:
 
 
 def random_header(content: bytes, rng: random.Random) -> bytes:
-    """Another header, of any number of dimensions and any sizes, before the values."""
+    """Replace the header by one of random dimensions and sizes."""
     sizes = [rng.choice((rng.choice(SIZES), rng.getrandbits(32))) for _ in range(rng.choice((1, 2, 3, 3, 3, 4)))]
     kind = rng.choice((8, 8, 8, rng.randrange(256)))
     return struct.pack(f">BBBB{len(sizes)}I", 0, 0, kind, len(sizes), *sizes) + content[16:]
@@ -73,72 +74,74 @@ def noise(_: bytes, rng: random.Random) -> bytes:
     return rng.randbytes(rng.randrange(60))
 
 
-def as_it_is(content: bytes, _: random.Random) -> bytes:
+def unchanged(content: bytes, _: random.Random) -> bytes:
     return content
 
 
-CHANGES: list[Callable[[bytes, random.Random], bytes]] = [mutated, truncated, extended, noise, as_it_is]
+CHANGES: list[Callable[[bytes, random.Random], bytes]] = [mutated, truncated, extended, noise, unchanged]
 
 
 def hostile(rng: random.Random) -> tuple[bytes, int]:
-    """The next input, and the number of dimensions to ask of it: mostly that of the good file that it was made from."""
+    """The next input, and the number of dimensions to read it with: mostly that of the valid file it is made from."""
     good = rng.choice(GOOD)
-    plain = rng.choice((*CHANGES, random_header, random_header))(good, rng)
-    packed = gzip_stored(plain) if rng.random() < 0.5 else gzip.compress(plain, 1, mtime=0)
-    packed = packed + BOMB if rng.random() < 0.001 else rng.choice(CHANGES)(packed, rng)
-    return packed, good[3] if rng.random() < 0.9 else rng.choice((1, 3))
+    content = rng.choice((*CHANGES, random_header, random_header))(good, rng)
+    compressed = gzip_stored(content) if rng.random() < 0.5 else gzip.compress(content, 1, mtime=0)
+    compressed = compressed + BOMB if rng.random() < 0.001 else rng.choice(CHANGES)(compressed, rng)
+    return compressed, good[3] if rng.random() < 0.9 else rng.choice((1, 3))
 
 
-def promised(content: bytes, dimensions: int) -> bytes | None:
-    """The IDX file within a gzip file if it is just what its header promises; a reader without regard to memory."""
+def read_simply(compressed: bytes, dimensions: int) -> bytes | None:
+    """The values of a valid file, None for any other; without a bound on memory."""
     try:
-        plain = gzip.decompress(content)
+        content = gzip.decompress(compressed)
     except (OSError, EOFError, zlib.error):
         return None
-    if plain[:4] != bytes((0, 0, 8, dimensions)) or len(plain) < 4 + 4 * dimensions:
+    start = 4 + 4 * dimensions
+    if content[:4] != bytes((0, 0, 8, dimensions)) or len(content) < start:
         return None
-    shape = struct.unpack_from(f">{dimensions}I", plain, 4)
-    whole = 0 not in shape and len(plain) == 4 + 4 * dimensions + math.prod(shape)
-    return plain if whole and math.prod(shape[1:]) <= MAX_ITEM_BYTES else None
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    valid = 0 not in shape and len(content) == start + math.prod(shape) and math.prod(shape[1:]) <= MAX_ITEM_BYTES
+    return content[start:] if valid else None
 
 
-def end_of(path: Path, content: bytes, dimensions: int) -> str:
-    """How reading ends, in words of SAID or "accepted"; an AssertionError where it should not end so."""
-    expected = None if content.endswith(BOMB) else promised(content, dimensions)
-    got = b""
+def outcome(path: Path, content: bytes, dimensions: int) -> str:
+    """The outcome of reading: a key of MESSAGES, or "accepted"; an AssertionError for a wrong one."""
+    expected = None if content.endswith(BOMB) else read_simply(content, dimensions)
+    values = b""
     try:
-        with IdxFile(path, dimensions) as file:
-            for piece in file.chunks(rows_per_chunk(math.prod(file.shape[1:]))):  # as the pipeline does
-                got += piece.tobytes() if expected else b""
+        with ExitStack() as files:
+            file = IdxFile(path, dimensions, files)
+            for chunk in file.chunks(rows_per_chunk(math.prod(file.shape[1:]))):  # as the pipeline does
+                values += chunk.tobytes() if expected else b""
     except UserError as error:
-        said = str(error)
+        message = str(error)
     else:
         assert expected is not None, "accepted"
-        assert expected[4 + 4 * dimensions :] == got, "other values"
+        assert expected == values, "different values"
         return "accepted"
-    assert expected is None, said
-    assert str(path) in said
-    return next(name for name, text in SAID.items() if text in said)
+    assert expected is None, message
+    assert str(path) in message
+    return next(name for name, text in MESSAGES.items() if text in message)
 
 
-def run_chunk(seed: int, inputs: int) -> tuple[Counter[str], int, str | None]:
-    """Feed the inputs of a seed; how they ended, the growth of memory in bytes, and the first failure."""
+def run_seed(seed: int, inputs: int) -> tuple[Counter[str], int, str | None]:
+    """Read the inputs of a seed; return their outcomes, the growth of memory in bytes, and the first failure."""
     rng = random.Random(seed)
-    ends: Counter[str] = Counter()
-    file = os.memfd_create("input")  # a disk takes longer to write a file than the reader to read it
+    outcomes: Counter[str] = Counter()
+    file = os.memfd_create("input")  # writing to a disk takes longer than reading
     path = Path(f"/proc/self/fd/{file}")
     try:
         for number in range(inputs):
             content, dimensions = hostile(rng)
             path.write_bytes(content)
             try:
-                ends[end_of(path, content, dimensions)] += 1
-            except Exception as error:  # whatever it is, it is a finding
-                found = f"seed {seed}, input {number}, {dimensions} dimensions: {error!r}\n{content[:10_000].hex()}"
-                return ends, growth(), found
+                outcomes[outcome(path, content, dimensions)] += 1
+            except Exception as error:  # any type is a failure
+                failure = f"seed {seed}, input {number}, {dimensions} dimensions: {error!r}\n{content[:10_000].hex()}"
+                return outcomes, growth(), failure
     finally:
         os.close(file)
-    return ends, growth(), None
+    return outcomes, growth(), None
 
 
 def memory(line: str) -> int:
@@ -148,32 +151,32 @@ def memory(line: str) -> int:
 
 
 def growth() -> int:
-    """The most memory that this process has had, less what it had when it started."""
+    """The peak memory of this process minus that at its start, in bytes."""
     return memory("VmHWM") - start_memory
 
 
 def start() -> None:
-    """Begin a process: note its memory, and limit it."""
+    """Record the memory of a new process, and limit it."""
     global start_memory
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak, which is that of the process it comes from
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak, which is that of the parent process
     start_memory = memory("VmHWM")
     limit = memory("VmSize") + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def main() -> int:
-    """Run all chunks on all cores; return the exit status."""
-    begun = time.monotonic()
-    chunks = [(seed, min(CHUNK, INPUTS - seed * CHUNK)) for seed in range(math.ceil(INPUTS / CHUNK))]
+    """Run all seeds on all cores; return the exit status."""
+    started = time.monotonic()
+    jobs = [(seed, INPUTS_PER_SEED) for seed in range(INPUTS // INPUTS_PER_SEED)]
     with get_context("fork").Pool(initializer=start) as pool:
-        results = pool.starmap(run_chunk, chunks, chunksize=1)
-    ends = sum((result[0] for result in results), Counter())
+        results = pool.starmap(run_seed, jobs, chunksize=1)
+    outcomes = sum((result[0] for result in results), Counter())
     failures = [failure for *_, failure in results if failure]
-    for name, count in ends.most_common():
+    for name, count in outcomes.most_common():
         print(f"{count:9,} {name}")
-    print(f"{ends.total():9,} inputs in {time.monotonic() - begun:.0f} s")
-    print(f"{max(result[1] for result in results) / 1e6:9.1f} MB more memory than before the first input")
-    print("\n".join(failures) or "no input ended in another way", file=sys.stderr if failures else sys.stdout)
+    print(f"{outcomes.total():9,} inputs in {time.monotonic() - started:.0f} s")
+    print(f"{max(result[1] for result in results) / 1e6:9.1f} MB of memory beyond that at the start")
+    print("\n".join(failures) or "no failure", file=sys.stderr if failures else sys.stdout)
     return 1 if failures else 0
 
 

@@ -1,4 +1,4 @@
-"""Fetching from sources that fail in every way a server can: nothing but the published bytes is ever accepted."""
+"""Downloading from sources that fail in many ways: only the published bytes are accepted."""
 
 import gzip
 import hashlib
@@ -21,7 +21,7 @@ PUBLISHED = PublishedFile(size=len(CONTENT), sha256=hashlib.sha256(CONTENT).hexd
 WRONG = CONTENT[:-1] + b"\1"
 SIZED = {"Content-Length": str(len(CONTENT))}
 
-ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {  # what is sent: status, body and header
+ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {  # status, body and headers of the response
     "good": (200, CONTENT, SIZED),
     "unsized": (200, CONTENT, {}),
     "labelled_gzip": (200, CONTENT, {**SIZED, "Content-Encoding": "gzip"}),
@@ -37,14 +37,14 @@ ANSWERS: dict[str, tuple[int, bytes, dict[str, str]]] = {  # what is sent: statu
     "hangs_midway": (200, CONTENT[:1000], SIZED),
 }
 
-BAD = [  # behaviour, its reason, and the requests it gets (None: for the HTTP library to say)
+BAD = [  # behaviour, reason in the message, number of requests (None: the HTTP library decides)
     ("missing", "not found", 1),
-    ("forbidden", "HTTP status 403", 1),
-    ("broken", "HTTP status 500", 3),
-    ("dropped", "disconnected", None),
-    ("cut", "Not enough data", 3),
+    ("forbidden", "HTTP Error 403", 1),
+    ("broken", "HTTP Error 500", 3),
+    ("dropped", "closed connection", None),
+    ("cut", f"ended after {len(CONTENT) // 2} of {len(CONTENT)} bytes", 3),
     ("truncated", f"ended after {len(CONTENT) - 1} of {len(CONTENT)} bytes", 3),
-    ("wrong", f"wrong content: SHA-256 {hashlib.sha256(WRONG).hexdigest()}, published {PUBLISHED.sha256}", 1),
+    ("wrong", f"wrong content: SHA-256 {hashlib.sha256(WRONG).hexdigest()}, expected {PUBLISHED.sha256}", 1),
     ("longer", f"more than the {len(CONTENT)} bytes published", 1),
     ("hangs", "no answer within 0.3 s", 3),
     ("hangs_midway", "no answer within 0.3 s", 3),
@@ -93,15 +93,15 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATASET_MIRROR", raising=False)
 
 
-def fetched(sources: list[str], target: Path, retry_after: Sequence[float] = (0.01, 0.01)) -> str:
+def download(sources: list[str], target: Path, retry_after: Sequence[float] = (0.01, 0.01)) -> str:
     timeout = 0.3 if any("hangs" in source for source in sources) else 10
     return fetch("file.gz", PUBLISHED, sources, target, timeout=timeout, retry_after=retry_after)
 
 
 @pytest.mark.parametrize(("behaviour", "reason", "requests"), BAD)
-def test_bad_source_is_given_up_with_its_reason(address, tmp_path, behaviour, reason, requests):
+def test_failing_source_is_listed_with_its_reason(address, tmp_path, behaviour, reason, requests):
     with pytest.raises(UserError) as caught:
-        fetched([f"{address}/{behaviour}/"], tmp_path / "out")
+        download([f"{address}/{behaviour}/"], tmp_path / "out")
     line = str(caught.value).splitlines()[1]
     assert line.startswith(f"  {address}/{behaviour}/: ")
     assert reason in line
@@ -110,22 +110,22 @@ def test_bad_source_is_given_up_with_its_reason(address, tmp_path, behaviour, re
 
 
 @pytest.mark.parametrize("behaviour", [case[0] for case in BAD])
-def test_source_after_a_bad_one_delivers(address, tmp_path, behaviour):
+def test_next_source_is_used_after_a_failing_one(address, tmp_path, behaviour):
     good = f"{address}/good"
-    assert fetched([f"{address}/{behaviour}", good, f"{address}/unsized"], tmp_path / "out", ()) == good
+    assert download([f"{address}/{behaviour}", good, f"{address}/unsized"], tmp_path / "out", ()) == good
     assert (tmp_path / "out").read_bytes() == CONTENT
     assert set(Source.requests) == {behaviour, "good"}
 
 
 @pytest.mark.parametrize("behaviour", ["good", "unsized", "labelled_gzip", "redirects", "twice_broken", "twice_cut"])
-def test_good_source_arrives_unchanged(address, tmp_path, behaviour):
-    assert fetched([f"{address}/{behaviour}"], tmp_path / "out") == f"{address}/{behaviour}"
+def test_file_of_a_good_source_is_unchanged(address, tmp_path, behaviour):
+    assert download([f"{address}/{behaviour}"], tmp_path / "out") == f"{address}/{behaviour}"
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
 def test_every_source_is_listed_with_its_reason(address, tmp_path):
     with pytest.raises(UserError) as caught:
-        fetched([f"{address}/missing", "foo://x", f"{tmp_path}/nowhere"], tmp_path / "out")
+        download([f"{address}/missing", "foo://x", f"{tmp_path}/nowhere"], tmp_path / "out")
     first, missing, unknown, folder, last = str(caught.value).splitlines()
     assert first == "no source has file.gz as published:"
     assert missing == f"  {address}/missing: not found"
@@ -134,18 +134,18 @@ def test_every_source_is_listed_with_its_reason(address, tmp_path):
     assert "DATASET_MIRROR" in last
 
 
-@pytest.mark.parametrize(("sources", "reason"), [([], "names no mirror"), (["http://127.0.0.1:1"], "Cannot connect")])
-def test_nothing_to_connect_to_is_said(tmp_path, sources, reason):
+@pytest.mark.parametrize(("sources", "reason"), [([], "lists no mirror"), (["http://127.0.0.1:1"], "refused")])
+def test_lack_of_a_source_is_reported(tmp_path, sources, reason):
     with pytest.raises(UserError, match=reason):
-        fetched(sources, tmp_path / "out")
+        download(sources, tmp_path / "out")
 
 
 @pytest.mark.parametrize("form", ["{}", "{}/", "file://{}", "memory://mirror{}"])
-def test_folder_and_other_addresses_deliver(tmp_path, form):
+def test_folder_or_address_of_another_protocol_is_a_source(tmp_path, form):
     source = form.format(tmp_path / "mirror")
     with fsspec.open(f"{source.rstrip('/')}/file.gz", "wb", auto_mkdir=True) as file:
         file.write(CONTENT)
-    assert fetched([source], tmp_path / "out") == source
+    assert download([source], tmp_path / "out") == source
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
@@ -155,27 +155,27 @@ def test_symbolic_link_is_followed_and_checked(tmp_path):
         (tmp_path / f"{name}.bin").write_bytes(content)
         (tmp_path / name / "file.gz").symlink_to(tmp_path / f"{name}.bin")
     with pytest.raises(UserError, match="wrong content"):
-        fetched([f"{tmp_path}/wrong"], tmp_path / "out")
-    fetched([f"{tmp_path}/right"], tmp_path / "out")
+        download([f"{tmp_path}/wrong"], tmp_path / "out")
+    download([f"{tmp_path}/right"], tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
-def test_folder_in_place_of_the_file_is_refused(tmp_path):
+def test_folder_instead_of_the_file_is_refused(tmp_path):
     (tmp_path / "file.gz").mkdir()
     with pytest.raises(UserError, match="Is a directory"):
-        fetched([str(tmp_path)], tmp_path / "out")
+        download([str(tmp_path)], tmp_path / "out")
 
 
-def test_target_that_cannot_be_written_is_not_blamed_on_a_source(address, tmp_path):
+def test_unwritable_target_is_not_an_error_of_the_source(address, tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
-        fetched([f"{address}/good"], tmp_path / "nowhere/out")
+        download([f"{address}/good"], tmp_path / "nowhere/out")
     assert caught.value.filename == f"{tmp_path}/nowhere/out"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_is_not_blamed_on_a_source(address):
+def test_full_disk_is_not_an_error_of_the_source(address):
     with pytest.raises(OSError, match="No space left"):
-        fetched([f"{address}/good"], Path("/dev/full"))
+        download([f"{address}/good"], Path("/dev/full"))
     assert Source.requests["good"] == 1
 
 
@@ -187,7 +187,7 @@ def test_own_mirror_comes_first(monkeypatch, own, expected):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_digits_come_from_scikit_learn_as_the_catalogue_says(tmp_path, name):
+def test_digits_of_scikit_learn_match_the_catalogue(tmp_path, name):
     digits = find_dataset("digits")
     assert fetch(name, digits.files[name], digits.mirrors, tmp_path / name) == "scikit-learn://digits/"
     assert digits.files[name].matches(tmp_path / name)

@@ -1,9 +1,10 @@
-"""IDX files: the right values from good ones, and an error that names the file, in bounded memory, from all others."""
+"""IDX files: valid ones give their values; all others give an error that names the file, in bounded memory."""
 
 import gzip
 import math
 import struct
 import tracemalloc
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ MEGABYTE = 1 << 20
 
 
 def read(path: Path, dimensions: int, rows: int = 1024) -> np.ndarray:
-    with IdxFile(path, dimensions) as file:
-        return np.concatenate(list(file.chunks(rows)))
+    with ExitStack() as files:
+        return np.concatenate(list(IdxFile(path, dimensions, files).chunks(rows)))
 
 
 def header(*shape: int) -> bytes:
@@ -31,7 +32,7 @@ def header(*shape: int) -> bytes:
 
 
 def refused(path: Path, content: bytes, dimensions: int = 3) -> str:
-    """The message of the error that reading `content` ends with, without taking much memory."""
+    """The message with which `content` is refused, in little memory."""
     path.write_bytes(content)
     tracemalloc.start()
     try:
@@ -52,19 +53,20 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 24, 25, 26, 1024])
-@pytest.mark.parametrize("packed", [gzip.compress, gzip_stored])
+@pytest.mark.parametrize("compress", [gzip.compress, gzip_stored])
 @pytest.mark.parametrize("array", [IMAGES, LABELS], ids=["images", "labels"])
-def test_good_file_gives_its_values_in_pieces(path, array, packed, rows):
-    path.write_bytes(packed(idx_bytes(array)))
-    with IdxFile(path, array.ndim) as file:
-        pieces = list(file.chunks(rows))
+def test_valid_file_gives_its_values_in_chunks(path, array, compress, rows):
+    path.write_bytes(compress(idx_bytes(array)))
+    with ExitStack() as files:
+        file = IdxFile(path, array.ndim, files)
+        chunks = list(file.chunks(rows))
         assert file.shape == array.shape
-    assert [len(piece) for piece in pieces[:-1]] == [rows] * (math.ceil(25 / rows) - 1)
-    assert all(piece.dtype == np.uint8 for piece in pieces)
-    np.testing.assert_array_equal(np.concatenate(pieces), array)
+    assert [len(chunk) for chunk in chunks[:-1]] == [rows] * (math.ceil(25 / rows) - 1)
+    assert all(chunk.dtype == np.uint8 for chunk in chunks)
+    np.testing.assert_array_equal(np.concatenate(chunks), array)
 
 
-def test_file_of_several_gzip_members_is_read_whole(path):
+def test_file_of_several_gzip_members_is_read_completely(path):
     path.write_bytes(gzip.compress(GOOD[:50]) + gzip.compress(GOOD[50:]))
     np.testing.assert_array_equal(read(path, 3), IMAGES)
 
@@ -84,7 +86,7 @@ def test_wrong_number_of_dimensions_is_refused(path, array, dimensions):
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (25, 0, 4), (25, 3, 0), (0,)])
 def test_zero_size_is_refused(path, shape):
-    assert "promises nothing" in refused(path, gzip.compress(header(*shape)), len(shape))
+    assert "its header declares an empty array" in refused(path, gzip.compress(header(*shape)), len(shape))
 
 
 @pytest.mark.parametrize("length", [0, 1, 3, 4, 15, 16, 17, len(GOOD) - 1])
@@ -92,39 +94,39 @@ def test_file_that_ends_early_is_refused(path, length):
     assert "ends before" in refused(path, gzip.compress(GOOD[:length]))
 
 
-def test_byte_too_many_is_refused(path):
+def test_one_extra_byte_is_refused(path):
     assert "bytes follow the 25 x 3 x 4 values" in refused(path, gzip.compress(GOOD + b"\0"))
 
 
 @pytest.mark.parametrize(
     "content",
     [GOOD, b"<html>not found</html>", gzip.compress(GOOD)[:100], gzip.compress(GOOD)[:-1], gzip.compress(GOOD)[:7]],
-    ids=["not packed", "text", "cut short", "without its last byte", "header only"],  # the bytes hold the time of day
+    ids=["uncompressed", "text", "truncated", "without its last byte", "header only"],  # the bytes contain the time
 )
-def test_broken_gzip_is_refused(path, content):
-    assert "is damaged" in refused(path, content)
+def test_corrupt_gzip_is_refused(path, content):
+    assert "it is corrupt" in refused(path, content)
 
 
 @pytest.mark.parametrize("position", [-8, -1])
 def test_wrong_checksum_or_length_is_refused(path, position):
     content = bytearray(gzip.compress(GOOD))
     content[position] ^= 1
-    assert "is damaged" in refused(path, bytes(content))
+    assert "it is corrupt" in refused(path, bytes(content))
 
 
-def test_missing_file_is_said(path):
+def test_missing_file_is_reported(path):
     with pytest.raises(UserError, match=r"file\.gz is missing"):
-        IdxFile(path, 3)
+        read(path, 3)
 
 
 @pytest.mark.parametrize(
     "shape", [(2**32 - 1, 28, 28), (2**32 - 1,), (10, 2**32 - 1, 2**32 - 1), (10, 4097, 4096), (5000, 1024, 1024)]
 )
-def test_header_that_promises_too_much_takes_no_memory(path, shape):
+def test_header_that_declares_too_much_takes_no_memory(path, shape):
     refused(path, gzip.compress(header(*shape) + bytes(10_000)), len(shape))
 
 
-def test_more_than_promised_is_not_unpacked(path):
+def test_no_more_than_declared_is_decompressed(path):
     zeros = gzip.compress(bytes(50 * MEGABYTE), 1)
     assert "bytes follow" in refused(path, gzip.compress(header(10, 2, 2)) + 4 * zeros)
 
@@ -135,19 +137,19 @@ MUTATIONS = st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(max_size
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary(max_size=60) | MUTATIONS,
-    packed_mutations=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
+    gzip_mutations=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
 )
-def test_any_file_gives_the_promised_array_or_an_error_that_names_it(path, content, packed_mutations):
-    plain = bytearray(content if isinstance(content, bytes) else GOOD)
+def test_any_file_gives_the_declared_array_or_an_error_that_names_it(path, content, gzip_mutations):
+    uncompressed = bytearray(content if isinstance(content, bytes) else GOOD)
     for position, replacement in [] if isinstance(content, bytes) else content:
-        plain[position : position + 1] = replacement
-    packed = bytearray(gzip_stored(bytes(plain)))
-    for position, value in packed_mutations:
-        packed[position % len(packed)] = value
-    path.write_bytes(packed)
+        uncompressed[position : position + 1] = replacement
+    compressed = bytearray(gzip_stored(bytes(uncompressed)))
+    for position, value in gzip_mutations:
+        compressed[position % len(compressed)] = value
+    path.write_bytes(compressed)
     try:
         array = read(path, 3)
     except UserError as error:
-        assert str(path) in str(error)  # noqa: PT017, both ends are fine
+        assert str(path) in str(error)  # noqa: PT017, both ends are valid
     else:
-        assert header(*array.shape) + array.tobytes() == plain
+        assert header(*array.shape) + array.tobytes() == uncompressed

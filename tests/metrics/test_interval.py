@@ -1,4 +1,4 @@
-"""The 95 % interval of a share: published values, scipy's, and what holds of all of them."""
+"""The 95 % interval of a proportion: published values, those of SciPy, and properties of all of them."""
 
 import numpy as np
 import pytest
@@ -11,19 +11,19 @@ from mnist.metrics.interval import wilson_interval
     ("hits", "trials", "published"),
     [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0, 0.1611)), (1, 29, (0.0061, 0.1718))],
 )
-def test_it_is_that_of_newcombe_1998_table_1_method_3(hits, trials, published):
+def test_it_equals_newcombe_1998_table_1_method_3(hits, trials, published):
     assert wilson_interval(hits, trials) == pytest.approx(published, abs=5e-5)
 
 
 @pytest.mark.parametrize("trials", [1, 2, 10, 974, 10_000, 1_000_000])
-def test_it_is_that_of_scipy(trials):
+def test_it_equals_scipys(trials):
     hits = np.unique(np.linspace(0, trials, 12).astype(int))
     theirs = [binomtest(int(hit), trials).proportion_ci(method="wilson") for hit in hits]
     np.testing.assert_allclose(np.transpose(wilson_interval(hits, np.full_like(hits, trials))), theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("trials", [*range(1, 60), 9_733])
-def test_it_holds_the_share_and_stays_within_0_and_1(trials):
+def test_it_contains_the_proportion_and_stays_within_0_and_1(trials):
     hits = np.arange(trials + 1)
     low, high = wilson_interval(hits, trials)
     assert low.min() >= 0
@@ -32,5 +32,5 @@ def test_it_holds_the_share_and_stays_within_0_and_1(trials):
     assert np.all(hits / trials - 1e-12 <= high)
 
 
-def test_no_trial_says_nothing():
+def test_without_trials_it_is_0_to_1():
     assert wilson_interval(0, 0) == pytest.approx((0, 1), abs=1e-12)

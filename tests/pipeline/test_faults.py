@@ -1,6 +1,6 @@
-"""Faults of the machine: a killed run, a full disk, two runs at once, lacking permission, a damaged cache.
+"""Faults of the machine: a killed run, a full disk, two runs at once, missing permissions, a corrupt cache.
 
-The results stay whole, and the next `dvc repro` gives the bytes of an undisturbed run.
+No result is half-written, and the next `dvc repro` gives the bytes of an undisturbed run.
 """
 
 import os
@@ -25,12 +25,12 @@ CACHE = ".dvc/cache/files/md5"
 
 
 def force(checkout: Checkout, stage: str) -> subprocess.Popen[str]:
-    """Start DVC with one stage to be run, whatever it did before."""
+    """Start `dvc repro` of one stage, even if nothing has changed."""
     return checkout.start("-m", "dvc", "repro", "--force", "--single-item", stage)
 
 
 def process_of(stage: str, run: subprocess.Popen[str]) -> psutil.Process | None:
-    """The stage's own process, which is the run or was started by it."""
+    """The process of a stage: the run itself or a descendant."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(run.pid)
         for each in (process, *process.children(recursive=True)):
@@ -40,8 +40,8 @@ def process_of(stage: str, run: subprocess.Popen[str]) -> psutil.Process | None:
     return None
 
 
-def ended(run: subprocess.Popen[str]) -> str:
-    """What the run has said, once every process of it is gone."""
+def finish(run: subprocess.Popen[str]) -> str:
+    """Wait for the end of a run and all its processes; return its output."""
     return "".join(run.communicate(timeout=TIMEOUT))
 
 
@@ -52,47 +52,47 @@ def last_changes(checkout: Checkout) -> dict[Path, int]:
 
 
 def cached(checkout: Checkout, stage: str) -> dict[str, Path]:
-    """Where DVC's cache has the content of each output of a stage."""
+    """The file in DVC's cache of each output of a stage."""
     outputs = outputs_of(checkout.folder / "dvc.lock")[stage]
     return {path: checkout.folder / CACHE / md5[:2] / md5[2:] for path, md5 in outputs.items()}
 
 
 def forget(checkout: Checkout, stage: str) -> None:
-    """Delete from DVC's cache what would spare it the work of a stage."""
+    """Delete a stage's outputs and all runs from DVC's cache, so that the stage must run again."""
     shutil.rmtree(checkout.folder / ".dvc/cache/runs")
     for path in cached(checkout, stage).values():
         path.unlink(missing_ok=True)
 
 
-def partial(path: str) -> bool:
+def is_partial(path: str) -> bool:
     return Path(path).name.startswith(".partial-")
 
 
-def whole(checkout: Checkout) -> dict[str, bytes]:
-    """The outputs, without what a killed process left behind."""
-    return {path: content for path, content in checkout.outputs().items() if not partial(path)}
+def complete_outputs(checkout: Checkout) -> dict[str, bytes]:
+    """The outputs, without the temporary files of killed processes."""
+    return {path: content for path, content in checkout.outputs().items() if not is_partial(path)}
 
 
 class Moments:
-    """When to disturb a run of a stage."""
+    """The moments at which a run of a stage is disturbed."""
 
     def __init__(self, checkout: Checkout, stage: str, run: subprocess.Popen[str], seed: str) -> None:
         self.checkout, self.stage, self.run = checkout, stage, run
         self.random = random.Random(seed)
 
-    def begins(self) -> None:
-        """Its process is there."""
+    def after_start(self) -> None:
+        """Its process has started."""
         wait_until(lambda: process_of(self.stage, self.run), self.run)
 
-    def writes(self) -> None:
-        """Something that it writes is there, be it half-written."""
-        self.begins()
+    def after_first_write(self) -> None:
+        """It has created, replaced or deleted a file, perhaps a half-written one."""
+        self.after_start()
         before = last_changes(self.checkout)
         wait_until(lambda: last_changes(self.checkout) != before, self.run)
 
-    def works(self) -> None:
-        """Some time has passed, too short or too long for it to be finished."""
-        self.begins()
+    def after_random_time(self) -> None:
+        """Up to three seconds have passed; it may have finished."""
+        self.after_start()
         time.sleep(self.random.uniform(0, 3))
 
 
@@ -113,30 +113,30 @@ def interrupt(stage: str, run: subprocess.Popen[str]) -> None:
 
 
 DISTURBANCES = [
-    (kill_all, Moments.works),
-    (kill_all, Moments.writes),
-    (kill_stage, Moments.begins),
-    (kill_stage, Moments.works),
-    (interrupt, Moments.begins),
-    (interrupt, Moments.writes),
+    (kill_all, Moments.after_random_time),
+    (kill_all, Moments.after_first_write),
+    (kill_stage, Moments.after_start),
+    (kill_stage, Moments.after_random_time),
+    (interrupt, Moments.after_start),
+    (interrupt, Moments.after_first_write),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ALL)
-def test_a_stage_disturbed_again_and_again_gives_the_same_bytes_in_the_end(checkout: Checkout, stage: str) -> None:
+def test_a_repeatedly_disturbed_stage_gives_the_same_bytes(checkout: Checkout, stage: str) -> None:
     before, lock = checkout.outputs(), (checkout.folder / "dvc.lock").read_bytes()
     for disturb, moment in DISTURBANCES:
-        left_by_kills = set(filter(partial, checkout.outputs()))
+        left_by_kills = set(filter(is_partial, checkout.outputs()))
         run = force(checkout, stage)
         moment(Moments(checkout, stage, run, f"{stage} {disturb.__name__}"))
         disturb(stage, run)
-        said = ended(run)
-        assert run.returncode or moment is Moments.works, said
+        output = finish(run)
+        assert run.returncode or moment is Moments.after_random_time, output
         if disturb is interrupt:
-            assert left_by_kills.issuperset(filter(partial, checkout.outputs())), said
+            assert left_by_kills.issuperset(filter(is_partial, checkout.outputs())), output
     forget(checkout, stage)
-    finished = whole(checkout) == before  # the last interruption came too late
+    finished = complete_outputs(checkout) == before  # the last interruption came too late
     ran = checkout.repro()
     assert ran == [stage] or (finished and not ran)
     assert checkout.outputs() == before
@@ -145,17 +145,17 @@ def test_a_stage_disturbed_again_and_again_gives_the_same_bytes_in_the_end(check
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ALL)
-def test_what_a_killed_stage_had_written_before_comes_back_from_cache_and_git(checkout: Checkout, stage: str) -> None:
+def test_earlier_results_of_a_killed_stage_are_in_cache_and_git(checkout: Checkout, stage: str) -> None:
     before = checkout.outputs()
     run = force(checkout, stage)
-    Moments(checkout, stage, run, stage).begins()
+    Moments(checkout, stage, run, stage).after_start()
     kill_all(stage, run)
-    ended(run)
-    assert whole(checkout) != before  # DVC takes the old results away before it runs a stage
+    finish(run)
+    assert complete_outputs(checkout) != before  # DVC deletes the old results before it runs a stage
     done = checkout.run("-m", "dvc", "checkout")
     assert done.returncode == 0, done.stderr
     checkout.git("restore", "reports")
-    assert whole(checkout) == before
+    assert complete_outputs(checkout) == before
     assert checkout.repro() == []
 
 
@@ -164,43 +164,43 @@ CHANGED = {"preprocess": ("validation_size", "201"), "train": ("epochs", "3"), "
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ALL)
-def test_by_hand_each_earlier_result_stands_until_the_new_one_is_whole(checkout: Checkout, stage: str) -> None:
+def test_without_dvc_a_result_is_replaced_only_when_complete(checkout: Checkout, stage: str) -> None:
     if stage in CHANGED:
         checkout.set_param(*CHANGED[stage])
     if stage == "download":
-        damage(checkout.folder / "data/raw" / FILES[0])
+        corrupt(checkout.folder / "data/raw" / FILES[0])
     before = checkout.outputs()
     run = checkout.start("-m", f"stages.{stage}")
-    Moments(checkout, stage, run, stage).writes()
+    Moments(checkout, stage, run, stage).after_first_write()
     kill_all(stage, run)
-    ended(run)
-    after = whole(checkout)
+    finish(run)
+    after = complete_outputs(checkout)
     assert checkout.stage(stage).returncode == 0
     new = checkout.outputs()
     assert set(after) == set(before) == set(new)
     assert all(content in (before[path], new[path]) for path, content in after.items())
 
 
-def damage(path: Path) -> None:
-    """Replace a file, keeping that it may not be written, as DVC leaves what it looks after."""
+def corrupt(path: Path) -> None:
+    """Replace a file's content and keep its mode: DVC makes files of its cache read-only."""
     mode = path.stat().st_mode
     path.unlink()
-    path.write_bytes(b"damaged")
+    path.write_bytes(b"corrupt")
     path.chmod(mode)
 
 
 @pytest.fixture
 def small_disk(reproduced: Checkout, tmp_path: Path) -> Iterator[Checkout]:
-    """A copy of the reproduced checkout on a disk of its own of 64 MB."""
+    """A copy of the reproduced checkout on its own disk of 64 MB."""
     command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(tmp_path)]
     if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("this user may not mount a disk; test_mistakes.py tries it with a limit on the size of files")
+        pytest.skip("this user may not mount a disk; test_user_errors.py limits the size of files instead")
     yield copy_of(reproduced, tmp_path)
     subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def write_splits(checkout: Checkout, room: int = 0) -> Path:
-    """Fill the disk with a file, but for some room."""
+def fill_disk(checkout: Checkout, room: int = 0) -> Path:
+    """Fill the disk with a file, except for `room` bytes."""
     ballast = checkout.folder / "ballast"
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
@@ -211,11 +211,11 @@ def write_splits(checkout: Checkout, room: int = 0) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ALL)
-def test_a_full_disk_is_said_and_the_earlier_results_stand(small_disk: Checkout, stage: str) -> None:
+def test_a_full_disk_is_reported_and_the_earlier_results_stay(small_disk: Checkout, stage: str) -> None:
     before = small_disk.outputs()
     if stage == "download":
-        damage(small_disk.folder / "data/raw" / FILES[0])
-    ballast = write_splits(small_disk)
+        corrupt(small_disk.folder / "data/raw" / FILES[0])
+    ballast = fill_disk(small_disk)
     full = small_disk.outputs()
     done = small_disk.stage(stage)
     assert done.returncode == 1
@@ -228,31 +228,29 @@ def test_a_full_disk_is_said_and_the_earlier_results_stand(small_disk: Checkout,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("room", [0, 30_000, 300_000])
-def test_under_dvc_a_full_disk_is_said_and_the_run_completes_when_there_is_room(
-    small_disk: Checkout, room: int
-) -> None:
+def test_under_dvc_a_run_on_a_full_disk_completes_when_there_is_space(small_disk: Checkout, room: int) -> None:
     before = small_disk.outputs()
     forget(small_disk, "preprocess")
-    ballast = write_splits(small_disk, room)
+    ballast = fill_disk(small_disk, room)
     run = force(small_disk, "preprocess")
-    said = ended(run)
+    output = finish(run)
     assert run.returncode
-    assert re.search(r"No space left on device|Unable to read RWLock-file '\.dvc/tmp/rwlock'", said), said
+    assert re.search(r"No space left on device|Unable to read RWLock-file '\.dvc/tmp/rwlock'", output), output
     ballast.unlink()
     if room == 0:
-        (small_disk.folder / ".dvc/tmp/rwlock").unlink()  # which DVC has half-written, and cannot read again
+        (small_disk.folder / ".dvc/tmp/rwlock").unlink()  # half-written by DVC, which cannot read it again
     assert small_disk.repro() == ["preprocess"]
     assert small_disk.outputs() == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["download", "train"])
-def test_of_two_runs_at_once_one_says_that_it_is_blocked(checkout: Checkout, stage: str) -> None:
+def test_of_two_concurrent_runs_one_is_blocked(checkout: Checkout, stage: str) -> None:
     before = checkout.outputs()
     runs = [checkout.start("-m", "dvc", "repro", "--force", "train")]
-    Moments(checkout, stage, runs[0], stage).begins()
+    Moments(checkout, stage, runs[0], stage).after_start()
     runs.append(checkout.start("-m", "dvc", "repro", "--force", "train"))
-    first, second = map(ended, runs)
+    first, second = map(finish, runs)
     assert runs[0].returncode == 0 or "is busy, it is being blocked by" in first, first
     assert runs[1].returncode == 0 or "is busy, it is being blocked by" in second, second
     assert "Traceback" not in first + second
@@ -260,7 +258,7 @@ def test_of_two_runs_at_once_one_says_that_it_is_blocked(checkout: Checkout, sta
     assert checkout.outputs() == before
 
 
-WITHOUT_ROOTS_RIGHTS = [
+UNPRIVILEGED = [
     "setpriv",
     "--bounding-set=-dac_override,-dac_read_search",
     "--inh-caps=-dac_override,-dac_read_search",
@@ -278,8 +276,8 @@ WITHOUT_ROOTS_RIGHTS = [
         ("plot", "params.yaml", 0o000, "params.yaml"),
     ],
 )
-def test_missing_permission_is_said(checkout: Checkout, stage: str, path: str, mode: int, named: str) -> None:
-    under: Sequence[str] = WITHOUT_ROOTS_RIGHTS if os.geteuid() == 0 else ()
+def test_missing_permission_is_reported(checkout: Checkout, stage: str, path: str, mode: int, named: str) -> None:
+    under: Sequence[str] = UNPRIVILEGED if os.geteuid() == 0 else ()
     before = checkout.outputs()
     (checkout.folder / path).chmod(mode)
     done = checkout.stage(stage, under=under)
@@ -292,10 +290,8 @@ def test_missing_permission_is_said(checkout: Checkout, stage: str, path: str, m
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
 @pytest.mark.parametrize("path", ["data/processed", CACHE])
-def test_under_dvc_missing_permission_is_said_and_the_run_completes_when_it_is_there(
-    checkout: Checkout, path: str
-) -> None:
-    under: Sequence[str] = WITHOUT_ROOTS_RIGHTS if os.geteuid() == 0 else ()
+def test_under_dvc_a_run_completes_when_permission_is_granted(checkout: Checkout, path: str) -> None:
+    under: Sequence[str] = UNPRIVILEGED if os.geteuid() == 0 else ()
     before = checkout.outputs()
     folder = checkout.folder / path
     forget(checkout, "preprocess")
@@ -312,13 +308,13 @@ def test_under_dvc_missing_permission_is_said_and_the_run_completes_when_it_is_t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["deleted", "damaged"])
-def test_a_file_that_the_cache_lost_is_made_again(checkout: Checkout, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["deleted", "corrupt"])
+def test_a_file_missing_from_the_cache_is_generated_again(checkout: Checkout, fault: str) -> None:
     before = checkout.outputs()
     model = "models/model.keras"
     copy = cached(checkout, "train")[model]
-    copy.chmod(0o644)  # as after any way of writing that does not take pains; DVC trusts what may not be written
-    copy.write_bytes(b"damaged")
+    copy.chmod(0o644)  # as after most ways of writing; DVC trusts read-only files without a check
+    copy.write_bytes(b"corrupt")
     if fault == "deleted":
         copy.unlink()
     (checkout.folder / model).unlink()

@@ -1,4 +1,4 @@
-"""The pipeline as a whole, under real DVC: which stages run after which change, and what they leave."""
+"""The pipeline as a whole, under real DVC: the stages that a change reruns, and their outputs."""
 
 import hashlib
 import json
@@ -13,50 +13,67 @@ from conftest import ALL, Checkout
 from mnist.dataset.digits import digits_files, gzip_stored, idx_bytes
 
 
-def test_without_a_change_nothing_runs(checkout: Checkout) -> None:
-    assert checkout.repro() == []
+def dvc(folder: Path, *arguments: str) -> str:
+    done = Checkout(folder).run("-m", "dvc", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_a_plot_parameter_reruns_plot(checkout: Checkout) -> None:
-    checkout.set_param("examples", "7")
-    assert checkout.repro() == ["plot"]
+TRAIN_ON = ALL[ALL.index("train") :]
+EDIT = "\n# edited\n"
+
+# A change (a parameter's new value, or files that get a comment), and the stages that `dvc repro` then runs.
+CHANGES = [
+    ((), []),
+    (("params.yaml", "floor: 0.9"), []),
+    (("predict.py", "mnist/handwriting.py", "tools/gate.py", "tests/conftest.py", "README.md"), []),
+    (("datasets/new.yaml", "datasets/mnist.yaml"), []),
+    (("datasets/digits.yaml",), ["download", "preprocess"]),
+    (("stages/download.py",), ["download"]),
+    (("stages/plot.py",), ["plot"]),
+    (("mnist/dataset/idx.py",), ["download", "preprocess"]),
+    (("mnist/training/schedule.py",), ["train"]),
+    (("mnist/figures.py",), ["plot"]),
+    (("mnist/report/templates/report.html", "mnist/report/templates/model-card.md"), ["report"]),
+    (("examples: 7",), ["plot"]),
+    (("epochs: 3",), TRAIN_ON),
+    (("validation_size: 0",), ALL[1:]),
+    pytest.param(("rotation: 15.0",), TRAIN_ON, marks=pytest.mark.slow),
+    pytest.param(("mnist/metrics/interval.py",), ["evaluate", "plot", "report"], marks=pytest.mark.slow),
+    pytest.param(("mnist/model/layers.py",), ["train", "evaluate", "report"], marks=pytest.mark.slow),
+    pytest.param(("mnist/core/paths.py",), ALL, marks=pytest.mark.slow),
+]
 
 
-def test_an_edit_of_plot_reruns_plot(checkout: Checkout) -> None:
-    checkout.edit("stages/plot.py", "plot: figures", "plot: the figures")
-    assert checkout.repro() == ["plot"]
-
-
-def test_a_comment_in_the_parameters_reruns_nothing(checkout: Checkout) -> None:
-    checkout.edit("params.yaml", "# passes over", "# Passes over")
-    assert checkout.repro() == []
-
-
-def test_epochs_rerun_from_train_on_and_a_value_set_back_is_restored(checkout: Checkout) -> None:
+@pytest.mark.parametrize(("changes", "stages"), CHANGES, ids=lambda value: " ".join(value) or "nothing")
+def test_a_change_reruns_these_stages_and_its_undoing_none(
+    checkout: Checkout, changes: tuple[str, ...], stages: list[str]
+) -> None:
     before = checkout.outputs()
-    checkout.set_param("epochs", "3")
-    assert checkout.repro() == ALL[ALL.index("train") :]
-    diff = json.loads(checkout.run("-m", "dvc", "metrics", "diff", "--json").stdout)
-    accuracy = diff["reports/metrics.json"]["accuracy"]
-    now = json.loads((checkout.folder / "reports/metrics.json").read_text())["accuracy"]
-    assert accuracy["new"] == now
-    assert accuracy["old"] == json.loads(before["reports/metrics.json"])["accuracy"] != now
-    checkout.set_param("epochs", "2")
-    assert checkout.repro() == []
-    assert checkout.outputs() == before
+    for change in changes:
+        if ": " in change:
+            checkout.set_param(*change.split(": "))
+        else:
+            with (checkout.folder / change).open("a") as file:
+                file.write(EDIT)
+    assert checkout.repro() == stages
+    if stages:
+        checkout.git("checkout", "--", *{change if "/" in change else "params.yaml" for change in changes})
+        assert checkout.repro() == []
+        assert checkout.outputs() == before
 
 
-def test_the_validation_split_reruns_from_preprocess_on(checkout: Checkout) -> None:
-    checkout.set_param("validation_size", "0")
-    assert checkout.repro() == ALL[1:]
-    assert json.loads((checkout.folder / "reports/data.json").read_text())["validated_on"] == "test images"
-    for kind in ("images", "labels"):
-        arrays = [np.load(checkout.folder / f"data/processed/{split}_{kind}.npy") for split in ("validation", "test")]
-        np.testing.assert_array_equal(*arrays)
+def test_metrics_diff_compares_with_the_last_commit(checkout: Checkout) -> None:
+    path = "reports/metrics.json"
+    before = json.loads((checkout.folder / path).read_text())["errors"]
+    checkout.edit(path, f'"errors": {before}', f'"errors": {before + 5}')
+    assert json.loads(dvc(checkout.folder, "metrics", "diff", "--json")) == {
+        path: {"errors": {"old": before, "new": before + 5, "diff": 5}}
+    }
 
 
 @pytest.mark.slow
-def test_another_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     contents = {
         "train-images-idx3-ubyte.gz": rng.integers(0, 256, (300, 6, 4), dtype=np.uint8),
@@ -72,9 +89,7 @@ def test_another_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: P
         (mirror / name).write_bytes(content)
         files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     entry = {"title": "Noise", "mirrors": [str(mirror)], "files": files, "classes": ["a cat", "a dog", "neither"]}
-    with (checkout.folder / "mnist/dataset/datasets.yaml").open("a") as catalogue:
-        yaml.safe_dump({"noise": entry}, catalogue)
-    assert checkout.repro() == ["download", "preprocess"]  # they read the catalogue, with the same result
+    (checkout.folder / "datasets/noise.yaml").write_text(yaml.safe_dump(entry))
     checkout.set_param("dataset", "noise")
     assert checkout.repro() == ALL
     metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
@@ -82,7 +97,7 @@ def test_another_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: P
     assert np.load(checkout.folder / "data/processed/train_images.npy").shape == (100, 24)
 
 
-def test_every_artefact_is_as_the_design_says(reproduced: Checkout) -> None:
+def test_each_artefact_has_its_documented_form(reproduced: Checkout) -> None:
     raw = {path.name: path.read_bytes() for path in (reproduced.folder / "data/raw").iterdir()}
     assert raw == digits_files()
     for split, count in {"train": 1237, "validation": 200, "test": 360}.items():
@@ -115,7 +130,7 @@ def test_every_artefact_is_as_the_design_says(reproduced: Checkout) -> None:
     }
 
 
-def test_results_deleted_from_the_working_tree_come_back_without_a_run(checkout: Checkout) -> None:
+def test_deleted_results_are_restored_without_a_run(checkout: Checkout) -> None:
     before = checkout.outputs()
     for folder in ("data", "models", "reports"):
         shutil.rmtree(checkout.folder / folder)
@@ -124,19 +139,13 @@ def test_results_deleted_from_the_working_tree_come_back_without_a_run(checkout:
 
 
 @pytest.mark.parametrize("address", ["{folder}", "file://{folder}"])
-def test_the_data_comes_from_an_own_mirror(unreproduced: Checkout, digits_mirror: Path, address: str) -> None:
+def test_the_data_can_come_from_ones_own_mirror(unreproduced: Checkout, digits_mirror: Path, address: str) -> None:
     changes = {"DATASET_MIRROR": address.format(folder=digits_mirror)}
     assert unreproduced.repro("preprocess", changes=changes) == ["download", "preprocess"]
     assert (unreproduced.folder / "reports/data.json").exists()
 
 
-def dvc(folder: Path, *arguments: str) -> str:
-    done = Checkout(folder).run("-m", "dvc", *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def test_what_one_machine_has_computed_another_does_not_compute(unreproduced: Checkout, tmp_path: Path) -> None:
+def test_a_shared_cache_spares_the_second_machine_all_runs(unreproduced: Checkout, tmp_path: Path) -> None:
     other = Checkout(tmp_path / "other machine")
     unreproduced.git("clone", ".", str(other.folder))
     for machine in (unreproduced, other):
@@ -146,7 +155,7 @@ def test_what_one_machine_has_computed_another_does_not_compute(unreproduced: Ch
     assert other.outputs() == unreproduced.outputs()
 
 
-def test_what_one_machine_pushed_another_does_not_compute(unreproduced: Checkout, tmp_path: Path) -> None:
+def test_pushed_runs_are_not_repeated_by_the_second_machine(unreproduced: Checkout, tmp_path: Path) -> None:
     without = unreproduced.run("-m", "tools.push")
     assert (without.returncode, without.stdout) == (1, "")
     assert without.stderr.startswith("push: DVC has no remote yet; name one: dvc remote add --default ")
@@ -173,7 +182,7 @@ def test_what_one_machine_pushed_another_does_not_compute(unreproduced: Checkout
 def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:
     dvc(checkout.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
     checkout.git("commit", "--all", "--message", "a remote")
-    checkout.git("tag", "--annotate", "digits@v1.0.0", "--message", "the first")
+    checkout.git("tag", "--annotate", "mnist-classifier@v1.0.0", "--message", "the first release")
     dvc(checkout.folder, "push")
     clone = Checkout(tmp_path / "elsewhere")
     checkout.git("clone", ".", str(clone.folder))
@@ -182,6 +191,6 @@ def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_pa
     assert clone.outputs() == checkout.outputs()
     assert "reports/index.html" in clone.outputs()
     (tmp_path / "consumer").mkdir()
-    dvc(tmp_path / "consumer", "artifacts", "get", str(clone.folder), "digits")
+    dvc(tmp_path / "consumer", "artifacts", "get", str(clone.folder), "mnist-classifier")
     model = (tmp_path / "consumer/model.keras").read_bytes()
     assert model == (checkout.folder / "models/model.keras").read_bytes()

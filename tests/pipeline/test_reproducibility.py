@@ -1,4 +1,4 @@
-"""The same bytes, whatever the cores, the place and the environment; other bytes from another seed."""
+"""The same bytes for any number of cores, folder, environment and CPU; different bytes for a different seed."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import ALL, Checkout
 
-# The oldest processor promised (Intel 2013), and an AMD one (2017).
+# The oldest supported CPU (Intel 2013), and one of AMD (2017).
 EMULATED = [
     ("Haswell", {"batch_size": "32"}),
     ("EPYC", {"batch_size": "32"}),
@@ -28,7 +28,7 @@ EVERYTHING = {
     "shift": "0.5",
     "elastic_alpha": "8.0",
     "elastic_sigma": "2.0",
-    "gentle_epochs": "1",
+    "half_strength_epochs": "1",
 }
 
 
@@ -37,14 +37,14 @@ def switch_everything_on(checkout: Checkout) -> None:
         checkout.set_param(key, value)
 
 
-def model_of(checkout: Checkout, **options) -> bytes:
-    """Train by hand; return the model's bytes."""
+def train(checkout: Checkout, **options) -> bytes:
+    """Run the train stage; return the model's bytes."""
     done = checkout.stage("train", **options)
     assert done.returncode == 0, done.stderr
     return (checkout.folder / "models/model.keras").read_bytes()
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to cores")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot bind a process to a core")
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_one_core_and_two_train_the_same_model(checkout: Checkout, everything: bool) -> None:
     cores = sorted(os.sched_getaffinity(0))
@@ -53,18 +53,18 @@ def test_one_core_and_two_train_the_same_model(checkout: Checkout, everything: b
     before = (checkout.folder / "models/model.keras").read_bytes()
     if everything:
         switch_everything_on(checkout)
-        plain, before = before, model_of(checkout, preexec_fn=lambda: os.sched_setaffinity(0, cores[:2]))
-        assert before != plain
-    assert model_of(checkout, preexec_fn=lambda: os.sched_setaffinity(0, cores[:1])) == before
+        default, before = before, train(checkout, preexec_fn=lambda: os.sched_setaffinity(0, cores[:2]))
+        assert before != default
+    assert train(checkout, preexec_fn=lambda: os.sched_setaffinity(0, cores[:1])) == before
 
 
-def test_another_seed_trains_another_model(checkout: Checkout) -> None:
+def test_a_different_seed_trains_a_different_model(checkout: Checkout) -> None:
     before = (checkout.folder / "models/model.keras").read_bytes()
     checkout.edit("params.yaml", "seed: 42", "seed: 43")
-    assert model_of(checkout) != before
+    assert train(checkout) != before
 
 
-def test_another_seed_holds_out_other_images(checkout: Checkout) -> None:
+def test_a_different_seed_holds_out_different_images(checkout: Checkout) -> None:
     images = checkout.folder / "data/processed/validation_images.npy"
     before = images.read_bytes()
     checkout.edit("params.yaml", "seed: 1 ", "seed: 2 ")
@@ -74,8 +74,8 @@ def test_another_seed_holds_out_other_images(checkout: Checkout) -> None:
 
 
 @pytest.mark.slow
-def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Checkout, tmp_path: Path) -> None:
-    elsewhere = Checkout(Path(shutil.copytree(fresh.folder, tmp_path / "another place, é")))
+def test_folder_and_environment_change_no_byte(reproduced: Checkout, fresh: Checkout, tmp_path: Path) -> None:
+    elsewhere = Checkout(Path(shutil.copytree(fresh.folder, tmp_path / "another folder, é")))
     elsewhere.edit("params.yaml", "# passes over", "# another comment: passes over")
     home = tmp_path / "home"
     home.mkdir()
@@ -100,8 +100,8 @@ def test_place_and_environment_change_no_byte(reproduced: Checkout, fresh: Check
 
 @pytest.mark.emulated
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed (Debian: qemu-user)")
-@pytest.mark.parametrize(("processor", "changes"), EMULATED)
-def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: str, changes: dict[str, str]) -> None:
+@pytest.mark.parametrize(("cpu", "changes"), EMULATED)
+def test_a_different_cpu_gives_the_same_bytes(checkout: Checkout, cpu: str, changes: dict[str, str]) -> None:
     switch_everything_on(checkout)
     for key, value in changes.items():
         checkout.set_param(key, value)
@@ -111,7 +111,7 @@ def test_another_processor_gives_the_same_bytes(checkout: Checkout, processor: s
         if not path.startswith("data/raw/"):
             (checkout.folder / path).unlink()
     for stage in ALL[1:]:
-        done = checkout.stage(stage, under=["qemu-x86_64", "-cpu", processor])
+        done = checkout.stage(stage, under=["qemu-x86_64", "-cpu", cpu])
         assert done.returncode == 0, done.stderr
     after = checkout.outputs()
     assert [path for path in before if after.get(path) != before[path]] == []

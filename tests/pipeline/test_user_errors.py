@@ -1,4 +1,4 @@
-"""A user's mistakes end a stage with one message, exit status 1, no traceback, and the earlier results as they were."""
+"""A user error ends a stage with one message, exit status 1, no traceback, and the earlier results unchanged."""
 
 import resource
 import signal
@@ -7,9 +7,11 @@ import psutil
 import pytest
 from conftest import TIMEOUT, Checkout, wait_until
 
+INTERRUPTED = "{}: interrupted; no half-written file was kept\n"
+
 
 def refused(checkout: Checkout, stage: str, **options) -> str:
-    """Run a stage that must fail as a user's mistake does; return its message."""
+    """Run a stage that must fail with a user error; return its message."""
     before = checkout.outputs()
     done = checkout.stage(stage, **options)
     assert done.returncode == 1, done.stdout + done.stderr
@@ -22,32 +24,20 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
 @pytest.mark.parametrize(
     ("stage", "old", "new", "message"),
     [
-        (
-            "download",
-            "dataset: digits",
-            "dataset: digit",
-            "download.dataset is 'digit', but mnist/dataset/datasets.yaml has",
-        ),
+        ("download", "dataset: digits", "dataset: digit", "download.dataset is 'digit', but datasets/ has only digits"),
         ("download", "dataset: digits", "dataset: 7", "download.dataset is 7, but should be a valid string"),
         ("preprocess", "validation_size: 200", "validation_size: 1437", "less than the 1437 training images"),
-        (
-            "preprocess",
-            "validation_size: 200",
-            "validation_size: -1",
-            "preprocess.validation_size is -1, but should be",
-        ),
+        ("preprocess", "validation_size: 200", "validation_size: -1", "validation_size is -1, but should be greater"),
         ("preprocess", "validation_size: 200", "validation_sise: 200", "did you mean 'validation_size'?"),
         ("plot", "examples: 5", "examples: five", "plot.examples is 'five', but should be a valid integer"),
         ("plot", "plot:", "plots:", "unknown section 'plots'; did you mean 'plot'?"),
-        ("train", "activation: relu", "activation: rely", "train.activation is 'rely', but should be 'elu'"),
-        ("train", "optimizer: adam", "optimizer: rmsprop", "train.optimizer is 'rmsprop', but should be 'adam'"),
         ("train", "warmup_epochs: 0.0", "warmup_epochs: 2.0", "less than train.epochs, 2"),
-        ("train", "gentle_epochs: 0", "gentle_epochs: 3", "should be at most train.epochs, 2"),
+        ("train", "half_strength_epochs: 0", "half_strength_epochs: 3", "should be at most train.epochs, 2"),
         ("train", "rotation: 0.0", "rotation: 90.0", "augmentation.rotation is 90.0, but should be less than or equal"),
         ("train", "optimizer: adam", "optimizer: sgd", "training diverged; params.yaml: lower train.learning_rate"),
     ],
 )
-def test_a_wrong_parameter_is_named(checkout: Checkout, stage: str, old: str, new: str, message: str) -> None:
+def test_an_invalid_parameter_is_named(checkout: Checkout, stage: str, old: str, new: str, message: str) -> None:
     checkout.edit("params.yaml", old, new)
     if "diverged" in message:
         checkout.edit("params.yaml", "learning_rate: 0.001", "learning_rate: 10")
@@ -59,7 +49,6 @@ def test_a_wrong_parameter_is_named(checkout: Checkout, stage: str, old: str, ne
     ("stage", "path"),
     [
         ("preprocess", "data/raw/train-images-idx3-ubyte.gz"),
-        ("preprocess", "mnist/dataset/datasets.yaml"),
         ("plot", "data/processed/test_images.npy"),
         ("plot", "reports/data.json"),
         ("plot", "reports/history.csv"),
@@ -69,39 +58,45 @@ def test_a_wrong_parameter_is_named(checkout: Checkout, stage: str, old: str, ne
         ("report", "models/model.keras"),
     ],
 )
-@pytest.mark.parametrize("damage", ["missing", "empty", "noise"])
-def test_a_missing_or_damaged_file_is_named(checkout: Checkout, stage: str, path: str, damage: str) -> None:
+@pytest.mark.parametrize("fault", ["missing", "empty", "noise"])
+def test_a_missing_or_corrupt_file_is_named(checkout: Checkout, stage: str, path: str, fault: str) -> None:
     file = checkout.folder / path
     file.unlink()
-    if damage != "missing":
-        file.write_bytes(b"" if damage == "empty" else bytes(range(256)) * 40)
+    if fault != "missing":
+        file.write_bytes(b"" if fault == "empty" else bytes(range(256)) * 40)
     message = refused(checkout, stage)
     assert path in message
-    assert ("is missing" in message) == (damage == "missing")
+    assert ("is missing" in message) == (fault == "missing")
 
 
-def test_a_damaged_model_is_named(checkout: Checkout) -> None:
+@pytest.mark.parametrize("content", [b"", bytes(range(256))])
+def test_a_corrupt_file_of_the_catalogue_is_named(checkout: Checkout, content: bytes) -> None:
+    (checkout.folder / "datasets/digits.yaml").write_bytes(content)
+    assert "datasets/digits.yaml" in refused(checkout, "preprocess")
+
+
+def test_a_corrupt_model_is_named(checkout: Checkout) -> None:
     model = checkout.folder / "models/model.keras"
     model.unlink()
     model.write_bytes(b"noise")
-    assert "models/model.keras is no model that can be loaded" in refused(checkout, "evaluate")
+    assert "models/model.keras cannot be loaded as a model" in refused(checkout, "evaluate")
 
 
-def test_results_of_another_data_set_are_refused(checkout: Checkout) -> None:
+def test_results_of_a_different_data_set_are_refused(checkout: Checkout) -> None:
     checkout.edit("params.yaml", "dataset: digits", "dataset: fashion_mnist")
     assert "is not that of Fashion-MNIST" in refused(checkout, "preprocess")
     checkout.edit("reports/data.json", '"dataset": "digits"', '"dataset": "fashion_mnist"')
     assert "models/model.keras is a network for 'digits'" in refused(checkout, "evaluate")
 
 
-def test_predictions_for_other_images_are_refused(checkout: Checkout) -> None:
+def test_predictions_for_different_images_are_refused(checkout: Checkout) -> None:
     path = checkout.folder / "reports/predictions.csv"
     path.write_text(path.read_text().replace("\n0,", "\n0,1", 1))
     assert "reports/predictions.csv is of other test images" in refused(checkout, "plot")
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "plot"])
-def test_a_full_disk_is_said_and_leaves_nothing_behind(checkout: Checkout, stage: str) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(checkout: Checkout, stage: str) -> None:
     def limit_file_size() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
@@ -110,7 +105,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(checkout: Checkout, stage
     assert not list(checkout.folder.rglob(".partial-*"))
 
 
-def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: Checkout) -> None:
+def test_ctrl_c_ends_training_at_once_and_leaves_no_partial_file(checkout: Checkout) -> None:
     before = checkout.outputs()
     checkout.set_param("epochs", "10000")
     with checkout.start("-u", "-m", "stages.train") as training:
@@ -119,16 +114,24 @@ def test_ctrl_c_ends_training_at_once_and_leaves_nothing_half_written(checkout: 
         training.send_signal(signal.SIGINT)
         _, message = training.communicate(timeout=20)
     assert training.returncode == -signal.SIGINT
-    assert message == "train: interrupted; nothing half-written was kept\n"
+    assert message == INTERRUPTED.format("train")
     assert checkout.outputs() == before
     assert not list(checkout.folder.rglob(".partial-*"))
 
 
 @pytest.mark.parametrize(
     ("stage", "library"),
-    [("preprocess", "numpy"), ("train", "tensorflow"), ("evaluate", "sklearn"), ("report", "pandas")],
+    [
+        ("download", "aiohttp"),
+        ("train", "tensorflow"),
+        ("evaluate", "tensorflow"),
+        ("plot", "matplotlib"),
+        ("report", "h5py"),
+    ],
 )
-def test_ctrl_c_while_a_stage_is_still_imported_is_said_as_well(checkout: Checkout, stage: str, library: str) -> None:
+def test_ctrl_c_during_the_imports_is_reported_as_well(checkout: Checkout, stage: str, library: str) -> None:
+    """The libraries are imported after mnist.core.errors, which reports Ctrl-C from then on."""
+
     def is_loaded() -> bool:
         return any(f"/{library}/" in each.path for each in psutil.Process(run.pid).memory_maps())
 
@@ -136,10 +139,10 @@ def test_ctrl_c_while_a_stage_is_still_imported_is_said_as_well(checkout: Checko
     wait_until(is_loaded, run)
     run.send_signal(signal.SIGINT)
     _, message = run.communicate(timeout=TIMEOUT)
-    assert (run.returncode, message) == (-signal.SIGINT, f"{stage}: interrupted; nothing half-written was kept\n")
+    assert (run.returncode, message) == (-signal.SIGINT, INTERRUPTED.format(stage))
 
 
-def test_under_dvc_a_mistake_put_right_brings_the_results_back_without_a_run(checkout: Checkout) -> None:
+def test_under_dvc_a_corrected_value_restores_the_results_without_a_run(checkout: Checkout) -> None:
     before = checkout.outputs()
     checkout.edit("params.yaml", "examples: 5", "examples: 0")
     failed = checkout.run("-m", "dvc", "repro")
@@ -151,11 +154,19 @@ def test_under_dvc_a_mistake_put_right_brings_the_results_back_without_a_run(che
     assert checkout.outputs() == before
 
 
-def test_no_source_reached_lists_them_all(unreproduced: Checkout) -> None:
+def test_under_dvc_an_unknown_data_set_is_reported_by_dvc(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "dataset: digits", "dataset: digit")
+    done = checkout.run("-m", "dvc", "repro")
+    assert done.returncode != 0
+    assert "failed to reproduce 'download': [Errno 2] No such file or directory: " in done.stderr
+    assert "datasets/digit.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unreachable_sources_are_all_listed(unreproduced: Checkout) -> None:
     nothing = unreproduced.folder / "nothing"
     unreproduced.edit("params.yaml", "dataset: digits", "dataset: mnist")
-    catalogue = unreproduced.folder / "mnist/dataset/datasets.yaml"
-    catalogue.write_text(catalogue.read_text().replace("https://", "http://127.0.0.1:9/"))
+    unreproduced.edit("datasets/mnist.yaml", "https://", "http://127.0.0.1:9/")
     message = refused(unreproduced, "download", changes={"DATASET_MIRROR": str(nothing)})
     assert f"{nothing}: not found" in message
     assert message.count("http://127.0.0.1:9/") >= 3

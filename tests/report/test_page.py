@@ -1,4 +1,4 @@
-"""The report in a real browser: what a person sees, draws and filters."""
+"""The report in a real browser: its content, the drawing pad and the filters."""
 
 import base64
 import csv
@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -21,7 +20,7 @@ from selenium.webdriver.support.select import Select
 
 from mnist.handwriting import fit_ink
 from mnist.model.backend import keras
-from stages.train import TrainParams
+from mnist.training.params import TrainParams
 
 CHROME = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -32,7 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # selenium's
 ]
 
-# Strokes as a person draws them, on a field of 280 by 280.
+# Hand-drawn strokes, on a field of 280 by 280.
 DRAWN = {
     "0": [[(140, 40), (95, 70), (75, 140), (95, 210), (140, 240), (185, 210), (205, 140), (185, 70), (140, 40)]],
     "1": [[(150, 40), (143, 110), (137, 170), (130, 240)]],
@@ -57,7 +56,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
 
 @pytest.fixture(scope="module")
 def trained(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout whose network reads digits: real MNIST where there is a mirror of it, scikit-learn's otherwise."""
+    """A checkout with a network trained on MNIST if there is a mirror of it, on scikit-learn's digits otherwise."""
     checkout = copy_of(fresh, tmp_path_factory.mktemp("trained"))
     if MIRROR:
         checkout.set_param("dataset", "mnist")
@@ -90,8 +89,8 @@ def draw(page: webdriver.Chrome, strokes: list[list[tuple[int, int]]]) -> None:
         actions.release().perform()
 
 
-def verdict(page: webdriver.Chrome) -> str:
-    return page.find_element(By.ID, "verdict").text
+def prediction(page: webdriver.Chrome) -> str:
+    return page.find_element(By.ID, "prediction").text
 
 
 def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
@@ -105,27 +104,29 @@ def mistakes_of(checkout: Checkout) -> list[tuple[str, str]]:
     return [row for row in rows if row[0] != row[1]]
 
 
-def test_it_asks_for_nothing_but_itself(browser: webdriver.Chrome, trained: Checkout) -> None:
+def test_it_requests_nothing_but_itself(browser: webdriver.Chrome, trained: Checkout) -> None:
     address = (trained.folder / "reports/index.html").as_uri()
     browser.get("about:blank")
     browser.get_log("performance")
     browser.get(address)
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-    assert address in asked
-    assert {url for url in asked if not url.startswith("data:")} == {address}
-    # Even a script that tried could not: the page forbids it to itself.
+    requested = [
+        event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"
+    ]
+    assert address in requested
+    assert {url for url in requested if not url.startswith("data:")} == {address}
+    # The page's Content-Security-Policy blocks any request.
     browser.execute_script("new Image().src = 'http://127.0.0.1:9/'")
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
 
 
-def test_its_numbers_are_those_of_the_metrics(page: webdriver.Chrome, trained: Checkout) -> None:
+def test_its_numbers_equal_the_metrics(page: webdriver.Chrome, trained: Checkout) -> None:
     metrics = json.loads((trained.folder / "reports/metrics.json").read_text())
     headline = page.find_element(By.TAG_NAME, "header").text
     interval = metrics["accuracy_interval"]
-    for share in (metrics["accuracy"], interval["low"], interval["high"]):
-        assert f"{100 * share:.2f} %" in headline
-    assert f"{metrics['errors']:,} mistakes" in headline
+    for value in (metrics["accuracy"], interval["low"], interval["high"]):
+        assert f"{100 * value:.2f} %" in headline
+    assert f"{metrics['errors']:,} misclassified" in headline
     cells = page.find_elements(By.CSS_SELECTOR, "#confusion td[data-true]")
     counts = np.array([int(cell.text.replace(",", "")) for cell in cells]).reshape(10, 10)
     assert counts.sum() - np.trace(counts) == metrics["errors"]
@@ -134,42 +135,42 @@ def test_its_numbers_are_those_of_the_metrics(page: webdriver.Chrome, trained: C
 @pytest.mark.parametrize("digit", DRAWN)
 def test_a_drawn_digit_is_recognised(page: webdriver.Chrome, digit: str) -> None:
     if not MIRROR and digit in "04":
-        pytest.skip("scikit-learn's digits, of 8 by 8 pixels, have other shapes: needs DATASET_MIRROR to lead to MNIST")
+        pytest.skip("scikit-learn's digits, of 8 by 8 pixels, have other shapes: needs a DATASET_MIRROR of MNIST")
     draw(page, DRAWN[digit])
-    assert verdict(page).split(",")[0] == digit
+    assert prediction(page).split(",")[0] == digit
 
 
-def test_clear_takes_the_drawing_away(page: webdriver.Chrome) -> None:
+def test_clear_erases_the_drawing(page: webdriver.Chrome) -> None:
     draw(page, DRAWN["3"])
-    assert verdict(page) != "Nothing drawn yet."
+    assert prediction(page) != "Nothing drawn yet."
     page.find_element(By.ID, "clear").click()
-    assert verdict(page) == "Nothing drawn yet."
+    assert prediction(page) == "Nothing drawn yet."
     draw(page, DRAWN["1"])
-    assert verdict(page).split(",")[0] == "1"
+    assert prediction(page).split(",")[0] == "1"
 
 
-def test_one_can_draw_with_the_keyboard(page: webdriver.Chrome) -> None:
+def test_the_keyboard_can_draw(page: webdriver.Chrome) -> None:
     pad = page.find_element(By.ID, "pad")
     pad.send_keys(*[Keys.ARROW_UP] * 12)  # without ink
-    assert verdict(page) == "Nothing drawn yet."
+    assert prediction(page) == "Nothing drawn yet."
     pad.send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 24, Keys.SPACE, *[Keys.ARROW_LEFT] * 12)
-    assert verdict(page).split(",")[0] == "1"
+    assert prediction(page).split(",")[0] == "1"
     pad.send_keys(Keys.ESCAPE)
-    assert verdict(page) == "Nothing drawn yet."
+    assert prediction(page) == "Nothing drawn yet."
 
 
-def test_the_pads_network_is_the_trained_one(page: webdriver.Chrome, trained: Checkout) -> None:
-    """200 test images on the pad's canvas: the page's probabilities are Keras's."""
+def test_the_pads_probabilities_equal_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
+    """Put 200 test images on the pad's canvas."""
     images = np.load(trained.folder / "data/processed/test_images.npy")[:200]
     levels = np.round(images * 255).astype(int)
     found = page.execute_script(
         """
-        const context = document.getElementById("seen").getContext("2d");
+        const context = document.getElementById("input").getContext("2d");
         return arguments[0].map((pixels) => {
-          see(Uint8ClampedArray.from(pixels));
+          classifyPixels(Uint8ClampedArray.from(pixels));
           const { data } = context.getImageData(0, 0, ...network.image_shape.toReversed());
-          if (pixels.some((level, index) => level !== data[4 * index])) throw new Error("not what was put on it");
-          return see(pixels.map((_, index) => data[4 * index]));
+          if (pixels.some((level, index) => level !== data[4 * index])) throw new Error("the canvas has other pixels");
+          return classifyPixels(pixels.map((_, index) => data[4 * index]));
         });""",
         levels.tolist(),
     )
@@ -185,13 +186,13 @@ def test_the_pads_network_is_the_trained_one(page: webdriver.Chrome, trained: Ch
 
 def test_weights_in_half_precision_are_read_exactly(page: webdriver.Chrome) -> None:
     numbers = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    numbers = numbers[np.isfinite(numbers)]  # all there are: of both signs, and the smallest, whose exponent is 0
+    numbers = numbers[np.isfinite(numbers)]  # all finite ones, subnormal ones included
     network = {"precision": "float16", "weights": base64.b64encode(numbers.astype("<f2").tobytes()).decode()}
     found = page.execute_script("return [...decodeWeights(arguments[0])]", network)
     np.testing.assert_array_equal(found, numbers)
 
 
-def test_the_pages_activations_are_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
+def test_the_pages_activations_equal_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
     values = np.linspace(-6, 6, 241).tolist()
     names = get_args(TrainParams.model_fields["activation"].annotation)
     found = {
@@ -203,7 +204,7 @@ def test_the_pages_activations_are_kerass(page: webdriver.Chrome, trained: Check
     assert len(names) == 8
 
 
-def test_a_drawing_is_prepared_as_a_photo_is(page: webdriver.Chrome) -> None:
+def test_a_drawing_is_prepared_like_a_photo(page: webdriver.Chrome) -> None:
     draw(page, DRAWN["4"])
     ink, pixels, shape, box = page.execute_script(
         """
@@ -218,7 +219,7 @@ def test_a_drawing_is_prepared_as_a_photo_is(page: webdriver.Chrome) -> None:
     assert expected.any()
 
 
-def test_the_filters_filter(page: webdriver.Chrome, trained: Checkout) -> None:
+def test_the_filters_select_by_true_and_predicted_class(page: webdriver.Chrome, trained: Checkout) -> None:
     mistakes = mistakes_of(trained)
     assert sorted(shown(page)) == sorted(mistakes)
     true, predicted = mistakes[0]
@@ -228,25 +229,23 @@ def test_the_filters_filter(page: webdriver.Chrome, trained: Checkout) -> None:
     expected = [row for row in mistakes if row == (true, predicted)]
     assert shown(page) == expected
     plural = "" if len(expected) == 1 else "s"
-    assert page.find_element(By.ID, "shown").text == f"{len(expected)} mistake{plural}"
+    assert page.find_element(By.ID, "shown").text == f"{len(expected)} image{plural}"
     page.find_element(By.CSS_SELECTOR, "#filter button").click()
     assert sorted(shown(page)) == sorted(mistakes)
 
 
-def test_a_cell_of_the_confusion_matrix_is_marked_and_shows_its_mistakes(
-    page: webdriver.Chrome, trained: Checkout
-) -> None:
+def test_a_cell_of_the_confusion_matrix_shows_its_images(page: webdriver.Chrome, trained: Checkout) -> None:
     true, predicted = mistakes_of(trained)[0]
     cell = page.find_element(By.CSS_SELECTOR, f"#confusion td[data-true='{true}'][data-predicted='{predicted}']")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", cell)
     ActionChains(page).move_to_element(cell).perform()
-    assert "pointed" in cell.get_attribute("class")
+    assert "highlighted" in cell.get_attribute("class")
     assert page.find_element(By.ID, "cell").text == f"true {true}, predicted {predicted}: {cell.text} images"
     cell.click()
     assert set(shown(page)) == {(true, predicted)}
 
 
-def test_every_control_can_be_reached_with_the_keyboard(page: webdriver.Chrome) -> None:
+def test_the_keyboard_reaches_every_control(page: webdriver.Chrome) -> None:
     reached = set()
     body = page.find_element(By.TAG_NAME, "body")
     body.click()
@@ -260,7 +259,7 @@ def test_every_control_can_be_reached_with_the_keyboard(page: webdriver.Chrome) 
 
 @pytest.mark.parametrize("width", [360, 1100])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_the_screen_and_its_text_stands_out(page: webdriver.Chrome, width: int, scheme: str) -> None:
+def test_it_fits_the_screen_and_its_text_has_contrast(page: webdriver.Chrome, width: int, scheme: str) -> None:
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
@@ -269,7 +268,9 @@ def test_it_fits_the_screen_and_its_text_stands_out(page: webdriver.Chrome, widt
         assert page.execute_script("return document.documentElement.scrollWidth") <= width
         for selector in ("body", ".note", "figcaption", "#mistakes b", "#confusion .none"):
             ratio = contrast(*colours(page, selector))
-            assert ratio >= (3 if selector == "#confusion .none" else 4.5), selector  # WCAG 2.1: AA; 3 for what is idle
+            assert ratio >= (3 if selector == "#confusion .none" else 4.5), (
+                selector
+            )  # WCAG 2.1: AA; 3 for inactive text
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -301,7 +302,7 @@ def contrast(first: list[float], second: list[float]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_its_mistakes_are_the_images_of_the_test_set(page: webdriver.Chrome, trained: Checkout, tmp_path: Path) -> None:
+def test_its_misclassified_images_are_those_of_the_test_set(page: webdriver.Chrome, trained: Checkout) -> None:
     image = page.find_element(By.CSS_SELECTOR, "#mistakes img")
     index = int(re.search(r"Test image (\d+)", image.get_attribute("alt")).group(1))
     content = page.execute_async_script(

@@ -1,4 +1,4 @@
-"""The metrics: computed by hand from few predictions, and anew from the files that a run wrote."""
+"""The metrics: computed by hand from few predictions, by scikit-learn, and from the files of a run."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ import pytest
 from conftest import Checkout
 from sklearn.metrics import classification_report, log_loss
 
+from mnist.metrics.tables import Predictions
 from mnist.model.backend import keras
 from stages.evaluate import measure
 
@@ -18,7 +19,7 @@ CLASSES = ["cat", "dog", "owl"]
 def metrics_of(probabilities: np.ndarray, labels: np.ndarray) -> dict:
     confidence = np.array([round(float(p), 6) for p in probabilities.max(axis=1)])
     losses = keras.ops.convert_to_numpy(keras.ops.sparse_categorical_crossentropy(labels, probabilities))
-    return measure(labels, probabilities, confidence, losses, CLASSES)
+    return measure(Predictions(labels, probabilities.argmax(axis=1), confidence), probabilities, losses, CLASSES)
 
 
 def random_predictions(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,7 +46,7 @@ def test_metrics_computed_by_hand():
     }
 
 
-def test_they_are_those_of_scikit_learn():
+def test_they_equal_those_of_scikit_learn():
     probabilities, labels = random_predictions(2000)
     metrics = metrics_of(probabilities, labels)
     report = classification_report(labels, probabilities.argmax(axis=1), target_names=CLASSES, output_dict=True)
@@ -59,20 +60,20 @@ def test_they_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "surprise"), [(1e-3, 6.907755), (1e-30, 69.077553), (1e-42, 87.336545), (0, 87.336545), (1, 0)]
+    ("likelihood", "nll"), [(1e-3, 6.907755), (1e-30, 69.077553), (1e-42, 87.336545), (0, 87.336545), (1, 0)]
 )
-def test_the_likelihood_counts_where_keras_cuts_off_its_loss_and_stays_finite(likelihood, surprise):
+def test_the_log_likelihood_exceeds_the_clipped_loss_and_is_finite(likelihood, nll):
     metrics = metrics_of(np.array([[likelihood, 1 - likelihood, 0]], np.float32), np.array([0]))
-    assert metrics["negative_log_likelihood"] == pytest.approx(surprise, abs=1e-6)
-    assert metrics["loss"] == pytest.approx(min(surprise, -math.log(1e-7)), abs=1e-5)
+    assert metrics["negative_log_likelihood"] == pytest.approx(nll, abs=1e-6)
+    assert metrics["loss"] == pytest.approx(min(nll, -math.log(1e-7)), abs=1e-5)
 
 
-def test_the_order_of_the_images_changes_no_digit():
+def test_the_order_of_the_images_does_not_matter():
     probabilities, labels = random_predictions(2000)
     assert metrics_of(probabilities[::-1], labels[::-1]) == metrics_of(probabilities, labels)
 
 
-def test_anybody_can_compute_the_calibration_error_from_the_predictions(reproduced: Checkout) -> None:
+def test_the_calibration_error_can_be_computed_from_predictions_csv(reproduced: Checkout) -> None:
     with (reproduced.folder / "reports/predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert any(not row["confidence"].endswith("000") for row in rows)

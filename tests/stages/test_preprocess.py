@@ -1,4 +1,4 @@
-"""The preprocess stage on small IDX files: what it holds out, writes and sums up, and that it fails without a trace."""
+"""The preprocess stage on small IDX files: held-out images, outputs, summary; a failure leaves earlier outputs."""
 
 import gzip
 import hashlib
@@ -43,7 +43,7 @@ class Project:
     )
 
     def write(self, *, validation_size: int = 300, seed: int = 1, cut: int | None = None) -> None:
-        """Write the raw files, a catalogue that has them, and the parameters."""
+        """Write the raw files, their data set in the catalogue, and the parameters."""
         (self.folder / "raw").mkdir(exist_ok=True)
         files = {}
         for name, array in zip(FILES, self.arrays, strict=True):
@@ -51,7 +51,7 @@ class Project:
             (self.folder / "raw" / name).write_bytes(content)
             files[name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         entry = {"title": "Pets", "mirrors": [], "files": files, "classes": CLASSES}
-        (self.folder / "datasets.yaml").write_text(yaml.safe_dump({"pets": entry}))
+        (self.folder / "pets.yaml").write_text(yaml.safe_dump(entry))
         sections = {"download": {"dataset": "pets"}, "preprocess": {"validation_size": validation_size, "seed": seed}}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(sections))
 
@@ -71,41 +71,41 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setattr(split, "CHUNK_BYTES", 700 * 3 * 4)  # so that the images come in several pieces
+    monkeypatch.setattr(split, "CHUNK_BYTES", 700 * 3 * 4)  # so that the images come in several chunks
     monkeypatch.setattr(split, "RAW", tmp_path / "raw")
     monkeypatch.setattr(paths, "PROCESSED", tmp_path / "processed")
-    monkeypatch.setattr(preprocess, "DATA", tmp_path / "data.json")
+    monkeypatch.setattr(preprocess, "DATA_SUMMARY", tmp_path / "data.json")
     monkeypatch.setattr(params, "PARAMS", tmp_path / "params.yaml")
-    monkeypatch.setattr(catalogue, "DATASETS", tmp_path / "datasets.yaml")
+    monkeypatch.setattr(catalogue, "DATASETS", tmp_path)
     return Project(tmp_path)
 
 
 def indices(scaled: np.ndarray) -> np.ndarray:
-    """The original indices of images that were scaled."""
+    """The original indices of scaled images."""
     return np.round(scaled[:, :2] * 255).astype(int) @ [256, 1]
 
 
 @pytest.mark.parametrize("size", [0, 1, 250, 999])
-def test_as_many_are_held_out_as_asked(size):
+def test_requested_number_of_images_is_held_out(size):
     held_out = choose_held_out(1000, size, seed=3)
     assert held_out.shape == (1000,)
     assert held_out.dtype == bool
     assert held_out.sum() == size
 
 
-def test_seed_decides_which_are_held_out():
+def test_seed_decides_which_images_are_held_out():
     np.testing.assert_array_equal(choose_held_out(1000, 300, 7), choose_held_out(1000, 300, 7))
     assert (choose_held_out(1000, 300, 7) != choose_held_out(1000, 300, 8)).any()
 
 
 @pytest.mark.parametrize("size", [1000, 10**30])
-def test_holding_everything_out_is_refused(size):
+def test_holding_out_all_images_is_refused(size):
     with pytest.raises(UserError, match=rf"preprocess\.validation_size is {size}, but should be less than the 1000 "):
         choose_held_out(1000, size, 1)
 
 
 @pytest.mark.parametrize("size", [1, 300, TRAIN - 1])
-def test_every_training_image_lands_in_one_split_in_order(project, size):
+def test_each_training_image_is_in_one_split_in_order(project, size):
     project.run(validation_size=size)
     kept, held_out = (indices(project.array(f"{name}_images")) for name in ("train", "validation"))
     assert len(held_out) == size
@@ -144,7 +144,7 @@ def test_summary_equals_what_numpy_computes(project, size):
         assert statistics["pixel_std"] == pytest.approx(pixels.std(), rel=0, abs=6e-7)
 
 
-def test_without_held_out_images_the_test_images_validate_and_that_is_said(project, capsys):
+def test_without_held_out_images_the_test_images_validate(project, capsys):
     assert project.run(validation_size=300)["validated_on"] == "held-out training images"
     assert "not held out" not in capsys.readouterr().out
     assert project.run(validation_size=0)["validated_on"] == "test images"
@@ -154,7 +154,7 @@ def test_without_held_out_images_the_test_images_validate_and_that_is_said(proje
     np.testing.assert_array_equal(indices(project.array("train_images")), np.arange(TRAIN))
 
 
-def test_outputs_are_the_same_bytes_again_and_others_with_another_seed(project):
+def test_outputs_are_the_same_bytes_for_the_same_seed_only(project):
     project.run(seed=1)
     first = project.outputs()
     project.run(seed=1)
@@ -170,35 +170,35 @@ def labelled(count: int, position: int, label: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("changes", "options", "said"),
+    ("changes", "options", "message"),
     [
-        ({1: labels(TRAIN - 1)}, {}, "train-images-idx3-ubyte.gz holds 2500 images, but .* 2499 labels"),
-        ({3: labels(TEST + 1)}, {}, "t10k-images-idx3-ubyte.gz holds 1100 images, but .* 1101 labels"),
-        ({1: labelled(TRAIN, 2400, 3)}, {}, "train-labels-idx1-ubyte.gz holds label 3, allowed are 0 to 2"),
-        ({3: labelled(TEST, 1099, 255)}, {}, "t10k-labels-idx1-ubyte.gz holds label 255, allowed are 0 to 2"),
-        ({2: images(TEST, 4, 3)}, {}, r"training images are \(3, 4\) pixels, the test images \(4, 3\)"),
+        ({1: labels(TRAIN - 1)}, {}, "train-images-idx3-ubyte.gz has 2500 images, but .* 2499 labels"),
+        ({3: labels(TEST + 1)}, {}, "t10k-images-idx3-ubyte.gz has 1100 images, but .* 1101 labels"),
+        ({1: labelled(TRAIN, 2400, 3)}, {}, "train-labels-idx1-ubyte.gz has label 3, expected 0 to 2"),
+        ({3: labelled(TEST, 1099, 255)}, {}, "t10k-labels-idx1-ubyte.gz has label 255, expected 0 to 2"),
+        ({2: images(TEST, 4, 3)}, {}, r"the images should have one size, not \(3, 4\) and \(4, 3\)"),
         ({}, {"cut": 2400}, "ends before all the values"),
         ({}, {"validation_size": TRAIN}, r"preprocess\.validation_size is 2500"),
     ],
 )
-def test_data_that_does_not_fit_is_refused_and_earlier_outputs_stay(project, changes, options, said):
+def test_inconsistent_data_is_refused_and_earlier_outputs_stay(project, changes, options, message):
     project.run()
     before = project.outputs()
     for position, array in changes.items():
         project.arrays[position] = array
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         project.run(**options)
     assert project.outputs() == before
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_raw_file_that_is_not_the_catalogues_is_refused_and_earlier_outputs_stay(project, name):
+def test_raw_file_unlike_the_catalogue_is_refused_and_earlier_outputs_stay(project, name):
     project.run()
     before = project.outputs()
     raw = project.folder / "raw" / name
-    plain = bytearray(gzip.decompress(raw.read_bytes()))
-    plain[-1] ^= 1
-    raw.write_bytes(gzip.compress(plain))
+    content = bytearray(gzip.decompress(raw.read_bytes()))
+    content[-1] ^= 1
+    raw.write_bytes(gzip.compress(content))
     with pytest.raises(UserError, match=f"{name} is not that of Pets"):
         preprocess.main()
     raw.unlink()
@@ -209,7 +209,7 @@ def test_raw_file_that_is_not_the_catalogues_is_refused_and_earlier_outputs_stay
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("name", ["train_images.npy", "validation_labels.npy", "test_images.npy", "test_labels.npy"])
-def test_full_disk_is_said_of_the_right_file_and_earlier_outputs_stay(project, name):
+def test_full_disk_is_reported_for_the_right_file_and_earlier_outputs_stay(project, name):
     project.run()
     before = project.outputs()
     partial = project.folder / "processed" / f".partial-{name}"

@@ -81,7 +81,7 @@ def test_the_committed_dvc_lock_is_up_to_date() -> None:
 def test_after_a_run_and_in_a_clone_without_data_dvc_lock_is_up_to_date(checkout: Checkout, tmp_path: Path) -> None:
     assert locked(checkout) == []
     clone = clone_of(checkout, tmp_path / "fresh")
-    assert not (clone.folder / "data").exists()
+    assert not (clone.folder / "data/raw").exists()
     assert locked(clone) == []
 
 

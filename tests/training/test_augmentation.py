@@ -1,7 +1,7 @@
-"""Augmentation: each bound deforms as its name says, anew for each image and step, the same for the same seed.
+"""Augmentation: each bound transforms as named, differently per image and step, and the same for the same seed.
 
-Deformations are looked at from outside: an image whose brightness is the column shows, wherever it is sampled, the
-column that it was sampled at.
+The transformation is measured from outside: in an image whose brightness is the column number, each resampled pixel
+shows the column that it comes from.
 """
 
 import math
@@ -13,7 +13,8 @@ from conftest import Checkout
 from scipy.ndimage import gaussian_filter
 
 from mnist.model.backend import tf, use_threads
-from mnist.training.augmentation import EXAMPLES, Augmentation, AugmentationParams, augmented_examples
+from mnist.training.augmentation import EXAMPLES, Augmentation, augmented_examples
+from mnist.training.params import AugmentationParams
 
 use_threads(2)
 HEIGHT, WIDTH = SHAPE = (26, 30)
@@ -22,29 +23,29 @@ NONE = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "shift": 0.0, "elastic_al
 ALL = {"rotation": 15.0, "scaling": 0.15, "shear": 10.0, "shift": 2.0, "elastic_alpha": 37.0, "elastic_sigma": 6.0}
 
 
-def augmentation(seed: int = 1, gentle_from: int | None = None, **bounds: float) -> Augmentation:
-    return Augmentation(AugmentationParams(**NONE | bounds, gentle_epochs=0), SHAPE, seed, gentle_from)
+def augmentation(seed: int = 1, half_from: int | None = None, **bounds: float) -> Augmentation:
+    return Augmentation(AugmentationParams(**NONE | bounds, half_strength_epochs=0), SHAPE, seed, half_from)
 
 
-def deformed(images: np.ndarray, augment: Augmentation, step: int = 0) -> np.ndarray:
+def augmented(images: np.ndarray, augment: Augmentation, step: int = 0) -> np.ndarray:
     flat = tf.constant(images.reshape(len(images), -1).astype(np.float32))
     return augment(flat, tf.constant(step)).numpy().reshape(images.shape)
 
 
-def places(gentle_from: int | None = None, **bounds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows and columns of the middle of COUNT images, from the centre, and where each was sampled, (COUNT, pixels)."""
+def places(half_from: int | None = None, **bounds: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns in the middle of COUNT images, from the centre, and the source of each, (COUNT, pixels)."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
-    augment = augmentation(gentle_from=gentle_from, **bounds)
-    middle = np.s_[:, 8:-8, 8:-8]  # nothing from outside gets here
+    augment = augmentation(half_from=half_from, **bounds)
+    middle = np.s_[:, 8:-8, 8:-8]  # out of reach of the border
     y, x = (ramp[None][middle].ravel() for ramp in (rows, columns))
-    sampled = (deformed(np.repeat(ramp[None], COUNT, 0), augment)[middle] for ramp in (rows, columns))
+    sampled = (augmented(np.repeat(ramp[None], COUNT, 0), augment)[middle] for ramp in (rows, columns))
     from_y, from_x = (places.reshape(COUNT, -1) for places in sampled)
     centre_y, centre_x = (HEIGHT - 1) / 2, (WIDTH - 1) / 2
     return y - centre_y, x - centre_x, from_y - centre_y, from_x - centre_x
 
 
 def matrices(**bounds: float) -> tuple[np.ndarray, np.ndarray]:
-    """The linear part, (COUNT, 2, 2), and the shift, (COUNT, 2), of each deformation, x before y; it must be affine."""
+    """The linear part, (COUNT, 2, 2), and the shift, (COUNT, 2), of each affine transformation, x before y."""
     y, x, from_y, from_x = places(**bounds)
     known = np.stack([x, y, np.ones_like(x)], axis=1)
     found = [np.linalg.lstsq(known, sampled.T, rcond=None)[0] for sampled in (from_x, from_y)]
@@ -62,9 +63,9 @@ def assert_spread(values: np.ndarray, bound: float) -> None:
     assert values.std() == pytest.approx(bound / math.sqrt(3), rel=0.1)
 
 
-def test_without_bounds_the_images_stay_as_they_are() -> None:
+def test_without_bounds_the_images_stay_unchanged() -> None:
     images = np.random.default_rng(0).random((50, *SHAPE), np.float32)
-    np.testing.assert_array_equal(deformed(images, augmentation()), images)
+    np.testing.assert_array_equal(augmented(images, augmentation()), images)
     assert not augmentation().params.enabled
 
 
@@ -75,7 +76,7 @@ def test_rotation() -> None:
     np.testing.assert_allclose(shift, 0, atol=1e-4)
 
 
-def test_scaling_of_width_and_height_each_for_itself() -> None:
+def test_scaling_of_width_and_height_independently() -> None:
     linear, shift = matrices(scaling=0.15)
     np.testing.assert_allclose(linear[:, [0, 1], [1, 0]], 0, atol=1e-4)
     for axis in (0, 1):
@@ -99,7 +100,7 @@ def test_shift() -> None:
 
 
 @pytest.mark.parametrize("sigma", [4.0, 6.0])
-def test_elastic_displacements_are_as_wide_and_as_smooth_as_simards(sigma: float) -> None:
+def test_elastic_displacements_have_the_spread_and_smoothness_of_simards(sigma: float) -> None:
     y, x, from_y, from_x = places(elastic_alpha=20.0, elastic_sigma=sigma)
     noise = np.random.default_rng(1).uniform(-1, 1, (COUNT, HEIGHT, WIDTH))
     fields = 20 * gaussian_filter(noise, (0, sigma, sigma), mode="constant", truncate=6)
@@ -113,23 +114,23 @@ def test_elastic_displacements_are_as_wide_and_as_smooth_as_simards(sigma: float
 
 
 @pytest.mark.parametrize("bounds", [{"rotation": 15.0}, {"scaling": 0.15}, {"shift": 2.0}, {"elastic_alpha": 20.0}])
-def test_from_the_gentle_step_on_pixels_move_half_as_far(bounds: dict[str, float]) -> None:
+def test_from_the_half_strength_step_on_pixels_move_half_as_far(bounds: dict[str, float]) -> None:
     y, x, *full = places(**bounds)
-    before, gentle = (places(gentle_from=step, **bounds)[2:] for step in (1, 0))
+    before, half = (places(half_from=step, **bounds)[2:] for step in (1, 0))
     np.testing.assert_array_equal(before, full)
-    for place, far, near in zip((y, x), full, gentle, strict=True):
+    for place, far, near in zip((y, x), full, half, strict=True):
         np.testing.assert_allclose(near - place, (far - place) / 2, atol=0.15 if "rotation" in bounds else 1e-3)
 
 
-def test_what_comes_from_outside_is_black() -> None:
+def test_pixels_from_outside_are_black() -> None:
     white = np.ones((COUNT, *SHAPE), np.float32)
-    result = deformed(white, augmentation(shift=40.0))
+    result = augmented(white, augmentation(shift=40.0))
     assert result.min() == 0
     assert result.max() <= 1
     assert (result.reshape(COUNT, -1).max(axis=1) == 0).any()  # moved out of sight
 
 
-def test_compiled_each_image_and_each_step_draws_its_own_and_the_seed_decides() -> None:
+def test_each_image_and_each_step_draws_independently_and_the_seed_decides() -> None:
     images = tf.constant(np.repeat(np.random.default_rng(0).random((1, HEIGHT * WIDTH), np.float32), 30, 0))
 
     def compiled(seed: int) -> Callable[[int], np.ndarray]:
@@ -144,29 +145,29 @@ def test_compiled_each_image_and_each_step_draws_its_own_and_the_seed_decides() 
     assert not np.array_equal(first, compiled(2**32 - 1)(0))
 
 
-def test_the_examples_are_the_first_image_of_each_class_and_its_deformations() -> None:
+def test_the_examples_are_the_first_image_of_each_class_original_and_augmented() -> None:
     images = np.random.default_rng(0).random((6, HEIGHT * WIDTH), np.float32)
     labels = np.array([3, 0, 3, 0, 1, 1], np.uint8)
-    plain = augmented_examples(augmentation(), images, labels, classes=4)
-    assert plain.shape == (4, 1, HEIGHT * WIDTH)
-    np.testing.assert_array_equal(plain[[0, 1, 3], 0], images[[1, 4, 0]])
+    originals = augmented_examples(augmentation(), images, labels, classes=4)
+    assert originals.shape == (4, 1, HEIGHT * WIDTH)
+    np.testing.assert_array_equal(originals[[0, 1, 3], 0], images[[1, 4, 0]])
     drawn = augmented_examples(augmentation(**ALL), images, labels, classes=4)
     assert drawn.shape == (4, 1 + EXAMPLES, HEIGHT * WIDTH)
-    np.testing.assert_array_equal(drawn[:, 0], plain[:, 0])
+    np.testing.assert_array_equal(drawn[:, 0], originals[:, 0])
     assert not drawn[2].any()  # a class without images
     assert len({image.tobytes() for image in drawn[0]}) == 1 + EXAMPLES
 
 
 @pytest.mark.slow
-def test_only_the_last_epochs_of_a_training_are_gentle(checkout: Checkout) -> None:
-    def history(shift: float, gentle_epochs: int) -> list[str]:
-        """A line for each of two epochs."""
+def test_only_the_last_epochs_have_half_strength(checkout: Checkout) -> None:
+    def history(shift: float, half_strength_epochs: int) -> list[str]:
+        """A line per epoch, of two."""
         checkout.set_param("shift", str(shift))
-        checkout.set_param("gentle_epochs", str(gentle_epochs))
+        checkout.set_param("half_strength_epochs", str(half_strength_epochs))
         assert checkout.stage("train").returncode == 0
         return (checkout.folder / "reports/history.csv").read_text().splitlines()[1:]
 
-    full, last_gentle = history(1.0, 0), history(1.0, 1)
-    assert last_gentle[0] == full[0]
-    assert last_gentle[1] != full[1]
+    full, last_half = history(1.0, 0), history(1.0, 1)
+    assert last_half[0] == full[0]
+    assert last_half[1] != full[1]
     assert history(1.0, 2) == history(0.5, 0) != full

@@ -1,4 +1,4 @@
-"""A training that was ended goes on after its last epoch, to the bytes of one that was not; no other takes it up."""
+"""An interrupted training resumes after its last epoch, to the bytes of an undisturbed one; no other training does."""
 
 import os
 import signal
@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Checkout, checkpoints, copy_of, wait_until
-from mnist.training.cluster import Cluster
+from small import IMAGES, LABELS, small_training
 
 from mnist.model.backend import keras
 from mnist.training import checkpoint as module
-from mnist.training.checkpoint import Checkpoint, fingerprint, identity_of
+from mnist.training.checkpoint import Checkpoint, fingerprint
 
 EVERYTHING = {"batch_normalization": "true", "dropout": "0.1", "rotation": "15.0", "schedule": "cosine"}
 
 
 @pytest.fixture(scope="module")
 def long_training(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout that is to train 40 epochs with all that has a state, not trained yet."""
+    """A checkout set to train 40 epochs with everything that has a state, not trained yet."""
     checkout = copy_of(reproduced, tmp_path_factory.mktemp("long"))
     for key, value in {**EVERYTHING, "epochs": "40"}.items():
         checkout.set_param(key, value)
@@ -33,8 +33,8 @@ def undisturbed(long_training: Checkout, tmp_path_factory: pytest.TempPathFactor
     return checkout.outputs()
 
 
-def ended(checkout: Checkout, how: signal.Signals) -> str:
-    """Train, and end it as soon as it has a new checkpoint; return what it printed."""
+def stop_training(checkout: Checkout, how: signal.Signals) -> str:
+    """Train until there is a new checkpoint, and stop; return the output."""
     before, saved = checkout.outputs(), checkpoints(checkout)
     training = checkout.start("-m", "stages.train")
     wait_until(lambda: checkpoints(checkout) != saved, training)
@@ -47,26 +47,26 @@ def ended(checkout: Checkout, how: signal.Signals) -> str:
 
 @pytest.fixture(scope="module")
 def killed(long_training: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A checkout in which that training was killed; not to be changed."""
+    """A checkout in which that training was killed; read-only."""
     checkout = copy_of(long_training, tmp_path_factory.mktemp("killed"))
-    ended(checkout, signal.SIGKILL)
+    stop_training(checkout, signal.SIGKILL)
     return checkout
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_and_then_interrupted_goes_on_to_the_same_bytes(
+def test_a_killed_and_then_interrupted_training_resumes_to_the_same_bytes(
     killed: Checkout, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     checkout = copy_of(killed, tmp_path)
-    for printed in (ended(checkout, signal.SIGINT), checkout.stage("train").stdout):
-        assert "going on after epoch" in printed
+    for printed in (stop_training(checkout, signal.SIGINT), checkout.stage("train").stdout):
+        assert "resuming after epoch" in printed
         assert "epoch 1/40:" not in printed
     assert checkout.outputs() == undisturbed
     assert not checkpoints(checkout)
 
 
 @pytest.mark.slow
-def test_a_training_that_failed_after_its_last_epoch_has_only_to_write_its_results(
+def test_after_a_failure_to_write_results_no_epoch_is_trained_again(
     long_training: Checkout, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
     checkout = copy_of(long_training, tmp_path)
@@ -78,21 +78,21 @@ def test_a_training_that_failed_after_its_last_epoch_has_only_to_write_its_resul
     assert failed.stderr.startswith("train: Is a directory: ")
     last_written.rmdir()
     done = checkout.stage("train")
-    assert done.stdout.startswith("going on after epoch 40/40, which an earlier run had reached\ntrain: ")
+    assert done.stdout.startswith("resuming after epoch 40/40\ntrain: ")
     assert checkout.outputs() == undisturbed
     assert not checkpoints(checkout)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["parameter", "code", "damage"])
-def test_another_training_begins_anew(
+@pytest.mark.parametrize("change", ["parameter", "code", "corruption"])
+def test_another_training_starts_from_the_beginning(
     killed: Checkout, undisturbed: dict[str, bytes], tmp_path: Path, change: str
 ) -> None:
     checkout = copy_of(killed, tmp_path)
     if change == "parameter":
         checkout.set_param("learning_rate", "0.002")
     elif change == "code":
-        checkout.edit("mnist/training/loop.py", "CALL_IMAGES = 16384", "CALL_IMAGES = 100")
+        checkout.edit("mnist/training/fit.py", "CALL_IMAGES = 16384", "CALL_IMAGES = 100")
     else:
         [path] = checkpoints(checkout)
         content = bytearray(path.read_bytes())
@@ -101,14 +101,14 @@ def test_another_training_begins_anew(
     done = checkout.stage("train")
     assert done.returncode == 0, done.stderr
     assert "epoch 1/40:" in done.stdout
-    if change == "damage":
-        assert "is damaged" in done.stderr
+    if change == "corruption":
+        assert "is corrupt" in done.stderr
         assert checkout.outputs() == undisturbed
 
 
 @pytest.mark.slow
-def test_a_recipe_that_was_ended_goes_on(long_training: Checkout, tmp_path: Path) -> None:
-    """Its folder of DVC's is gone with it; the checkpoint is not."""
+def test_an_interrupted_recipe_resumes(long_training: Checkout, tmp_path: Path) -> None:
+    """DVC deletes its temporary folder; the checkpoint is elsewhere."""
     checkout = copy_of(long_training, tmp_path)
     checkout.git("commit", "--all", "--quiet", "--message", "long")
     (checkout.folder / "recipes/long.yaml").write_text("# Longer.\ntrain:\n  epochs: 300\n")
@@ -118,7 +118,7 @@ def test_a_recipe_that_was_ended_goes_on(long_training: Checkout, tmp_path: Path
     run.communicate()
     assert checkpoints(checkout)
     done = checkout.run("-m", "tools.recipe", "long")
-    assert "going on after epoch" in done.stdout
+    assert "resuming after epoch" in done.stdout
     assert not checkpoints(checkout)
 
 
@@ -134,31 +134,31 @@ def variables(value: float) -> list[keras.Variable]:
     return [keras.Variable(np.full((3, 2), value, np.float32)), keras.Variable(7, dtype="int64"), state.state]
 
 
-def test_it_gives_back_each_bit(folder: Path) -> None:
+def test_every_bit_is_restored(folder: Path) -> None:
     saved, loaded = variables(0.1), variables(0.2)
     history = [[1 / 3, 0.1], [2e-9, 1e9]]
-    Checkpoint(b"identity", saved, Cluster()).save(history)
+    Checkpoint(b"identity", saved).save(history)
     loaded[1].assign(0)
-    assert Checkpoint(b"identity", loaded, Cluster()).load() == history
+    assert Checkpoint(b"identity", loaded).load() == history
     for mine, theirs in zip(loaded, saved, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
         assert mine.dtype == theirs.dtype
-    assert Checkpoint(b"another", loaded, Cluster()).load() == []
+    assert Checkpoint(b"another", loaded).load() == []
 
 
-def test_any_damage_is_said_and_begins_anew(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = Checkpoint(b"identity", variables(0.1), Cluster())
+def test_a_corrupt_file_is_reported_and_ignored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = Checkpoint(b"identity", variables(0.1))
     checkpoint.save([[1.0]])
     content = checkpoint.path.read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(300):
-        damaged = bytearray(content[: rng.integers(len(content))] if rng.random() < 0.3 else content)
-        for place in rng.integers(max(1, len(damaged)), size=3 if damaged else 0):
-            damaged[place] ^= rng.integers(1, 256)
-        checkpoint.path.write_bytes(damaged)
+        corrupt = bytearray(content[: rng.integers(len(content))] if rng.random() < 0.3 else content)
+        for place in rng.integers(max(1, len(corrupt)), size=3 if corrupt else 0):
+            corrupt[place] ^= rng.integers(1, 256)
+        checkpoint.path.write_bytes(corrupt)
         history = checkpoint.load()
-        refused += "is damaged" in capsys.readouterr().err
+        refused += "is corrupt" in capsys.readouterr().err
         assert history in ([], [[1.0]])
     assert refused > 250
     checkpoint.delete()
@@ -166,13 +166,19 @@ def test_any_damage_is_said_and_begins_anew(folder: Path, capsys: pytest.Capture
     assert not list(folder.iterdir())
 
 
-def test_a_training_is_known_by_all_that_decides_it() -> None:
-    data = [np.arange(6, dtype=np.float32).reshape(3, 2), np.arange(3, dtype=np.uint8)]
-    identities = {
-        identity_of(decided_by, arrays, Cluster())
-        for decided_by in (("a", 1), ("a", 2), ("b", 1))
-        for arrays in (data, [data[0] + 1, data[1]], [data[0], data[1] + 1], data[:1])
-    }
-    assert len(identities) == 12
+def test_the_checkpoint_depends_on_everything_that_decides_the_training(folder: Path) -> None:
+    trainings = [
+        small_training(),
+        small_training(seed=8),
+        small_training(IMAGES + 1),
+        small_training(labels=LABELS[::-1]),
+    ]
+    assert len({training.make_checkpoint().path for training in trainings}) == 4
+    assert small_training().make_checkpoint().path == trainings[0].make_checkpoint().path
+
+
+def test_a_fingerprint_depends_on_values_not_on_memory_layout() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(3, 2)
     assert fingerprint("ab", "c") != fingerprint("a", "bc")
-    assert fingerprint(data[0]) == fingerprint(np.asfortranarray(data[0]))
+    assert fingerprint(array) == fingerprint(np.asfortranarray(array))
+    assert fingerprint(array) != fingerprint(array + 1)

@@ -1,55 +1,53 @@
-"""`make bench`: measure the pipeline against the tutorial's program, DVC alone and numpy alone.
-
-    python -m tools.bench [--only SECTION] [--runs N] [--seeds N] [--quick]
-
-Writes docs/benchmark.md and docs/benchmark.png.
-"""
+"""`make bench`: measure the last commit, side by side with the tutorial's program, other libraries, DVC and NumPy."""
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import replace
 from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
 
-from tools.bench.report import write_report
-from tools.bench.run import QUICK, Bench, Plan
-from tools.bench.sections import SECTIONS
-from tools.checkout import ROOT
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mnist.core.params import read_yaml
+from tools.bench.measure import Bench, Measurement
+from tools.checkout import ROOT, git
+from tools.machine import machine
+
+HERE = Path(__file__).parent
 
 
-def main() -> int:
-    """Measure, and write the report; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=SECTIONS, help="measure this section, and leave the report's others alone")
-    parser.add_argument("--runs", type=int, help=f"of everything timed: 1 or more; {Plan.runs} if not given")
-    parser.add_argument("--seeds", type=int, help=f"to compare accuracies over: 2 or more; {Plan.seeds} if not given")
-    parser.add_argument("--quick", action="store_true", help="try the tool out: little work, report in build/bench")
-    given = parser.parse_args()
-    plan = QUICK if given.quick else Plan()
-    counts = {name: count for name in ("runs", "seeds") if (count := getattr(given, name)) is not None}
-    plan = replace(plan, **counts)
-    if plan.runs < 1 or plan.seeds < 2:  # a standard error needs two
-        parser.error("give at least 1 run and 2 seeds")
-    changed = subprocess.run(["git", "status", "--porcelain", "stages", "params.yaml"], cwd=ROOT, capture_output=True)
-    if changed.stdout:
-        print("bench: changes are not committed: whole, noop and growth measure the last commit", file=sys.stderr)
-    sections = {}
-    (ROOT / "build").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=ROOT / "build") as folder:
-        bench = Bench(plan, Path(folder))
-        for name in [given.only] if given.only else SECTIONS:
-            title, measure = SECTIONS[name]
-            print(f"{name}:", file=sys.stderr, flush=True)
-            start = time.perf_counter()
-            sections[title] = measure(bench)
-            print(f"{name} took {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
-            titles = [title for title, _ in SECTIONS.values()]
-            write_report(plan.report, titles, sections, quick=plan.quick)
-    print(f"bench: wrote {plan.report.relative_to(ROOT)}")
-    return 0
+def write_report(path: Path, **context: Any) -> None:
+    """Write the report with the results of one section; its other sections stay as they are in the file."""
+    loader = FileSystemLoader(HERE)
+    environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
+    environment.filters |= {"median": median, "mean": mean, "stdev": stdev}
+    environment.filters["divided_by"] = lambda values, base: [a / b for a, b in zip(values, base, strict=True)]
+    old = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = dict(part.split("\n", 1) for part in old.split("\n## ")[1:])
+    context |= {"kept": kept, "commit": git("rev-parse", "--short", "HEAD"), "machine": machine()}
+    path.write_text(environment.get_template("report.md.j2").render(context) + "\n", encoding="utf-8", newline="\n")
+
+
+def main() -> None:
+    """Measure, and write the report after each section."""
+    content = read_yaml(HERE / "measurements.yaml")
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--only", choices=content["sections"], help="measure this section; the report keeps the others")
+    parser.add_argument("--runs", type=int, choices=range(2, 21), metavar="2..20", help="runs of each measurement")
+    parser.add_argument("--quick", action="store_true", help="only try the tool out; the report goes to build/bench")
+    options = parser.parse_args()
+    build = ROOT / "build/bench"
+    build.mkdir(parents=True, exist_ok=True)
+    report = (build if options.quick else ROOT / "docs") / "benchmark.md"
+    for name in [options.only] if options.only else content["sections"]:
+        section = content["sections"][name]
+        measurements = {key: Measurement(**value) for key, value in section["measurements"].items()}
+        runs = options.runs or (2 if options.quick else section.get("runs", 3))
+        with tempfile.TemporaryDirectory(dir=build) as folder:
+            results = Bench(Path(folder), content["tutorial"], options.quick).interleave(measurements, runs)
+        write_report(report, measured=name, measurements=measurements, results=results, quick=options.quick)
+    print(f"bench: wrote {report.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

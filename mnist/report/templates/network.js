@@ -1,9 +1,9 @@
-// The trained network, run in the page.
+// Inference with the trained network.
 
 function decodeWeights(network) {
   const bytes = Uint8Array.from(atob(network.weights), (character) => character.charCodeAt(0));
   if (network.precision === "float32") return new Float32Array(bytes.buffer);
-  // Half precision (IEEE 754): 1 bit of sign, 5 of exponent, 10 of fraction.
+  // Half precision (IEEE 754): 1 sign bit, 5 exponent bits, 10 fraction bits.
   return Float32Array.from(new Uint16Array(bytes.buffer), (bits) => {
     const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
     return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
@@ -17,7 +17,7 @@ function erf(x) {
   return Math.sign(x) * (1 - polynomial * Math.exp(-x * x));
 }
 
-// Keras's activations, by Keras's names.
+// Activations by their names in Keras.
 const ACTIVATIONS = {
   elu: (x) => (x > 0 ? x : Math.expm1(x)),
   gelu: (x) => (x * (1 + erf(x / Math.SQRT2))) / 2,
@@ -36,7 +36,7 @@ function softmax(values) {
   return powers.map((power) => power / sum);
 }
 
-// Layers as {units, activation}; weights as each layer's kernel, row by row, and bias, one after the other.
+// Layers as {units, activation}; weights as each layer's kernel, row by row, then its bias.
 function buildClassifier(network) {
   const weights = decodeWeights(network);
   return (pixels) => {

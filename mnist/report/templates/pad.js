@@ -1,18 +1,17 @@
-// The pad: strokes become an image as the network knows them, and the probabilities follow.
-// fitInk does what mnist/handwriting.py does for photos; a test compares the two.
+// The drawing pad: prepares the drawing like the training images, and shows the network's probabilities.
+// fitInk is the counterpart of fit_ink in mnist/handwriting.py; a test compares the two.
 
 const network = JSON.parse(document.getElementById("network").textContent);
 const classify = buildClassifier(network);
 
-// Averages over equal parts of the rows of an image, as many as asked for, at least as exact as the pixels: a pixel that
-// lies in two parts counts in each by its share.
+// Averages an image over equal parts of its rows; a pixel in two parts counts in each by its overlap.
 function shrinkRows(values, height, width, parts) {
   const result = new Float64Array(parts * width), size = height / parts;
   for (let part = 0; part < parts; part++) {
     const top = part * size, bottom = top + size;
     for (let row = Math.floor(top); row < Math.min(height, Math.ceil(bottom)); row++) {
-      const share = (Math.min(bottom, row + 1) - Math.max(top, row)) / size;
-      for (let column = 0; column < width; column++) result[part * width + column] += share * values[row * width + column];
+      const overlap = (Math.min(bottom, row + 1) - Math.max(top, row)) / size;
+      for (let column = 0; column < width; column++) result[part * width + column] += overlap * values[row * width + column];
     }
   }
   return result;
@@ -22,7 +21,7 @@ function transpose(values, height, width) {
   return values.map((_, index) => values[(index % height) * width + Math.floor(index / height)]);
 }
 
-// Ink (0 to 1) to pixels (0 to 255): its box scaled to fit a square of `box` pixels, its centre of mass in the middle.
+// Ink (0 to 1) to pixels (0 to 255): scaled to fit a square of `box` pixels, its centre of mass in the middle.
 function fitInk(ink, height, width) {
   const [tall, wide] = network.image_shape;
   const pixels = new Uint8ClampedArray(tall * wide);
@@ -47,9 +46,9 @@ function fitInk(ink, height, width) {
     sum += value; peak = Math.max(peak, value);
     rows += value * Math.floor(index / newWidth); columns += value * (index % newWidth);
   });
-  const within = (place, room) => Math.max(0, Math.min(room, place));
-  const rowOffset = within(Math.floor(tall / 2 - rows / sum + 0.5), tall - newHeight);
-  const columnOffset = within(Math.floor(wide / 2 - columns / sum + 0.5), wide - newWidth);
+  const clamp = (value, limit) => Math.max(0, Math.min(limit, value));
+  const rowOffset = clamp(Math.floor(tall / 2 - rows / sum + 0.5), tall - newHeight);
+  const columnOffset = clamp(Math.floor(wide / 2 - columns / sum + 0.5), wide - newWidth);
   small.forEach((value, index) => {
     const row = rowOffset + Math.floor(index / newWidth), column = columnOffset + (index % newWidth);
     pixels[row * wide + column] = Math.floor((255 * value) / peak + 0.5);
@@ -58,44 +57,44 @@ function fitInk(ink, height, width) {
 }
 
 const pad = document.getElementById("pad");
-const seen = document.getElementById("seen").getContext("2d");
+const input = document.getElementById("input").getContext("2d");
 const drawing = pad.getContext("2d", { willReadFrequently: true });
 const rows = [...document.querySelectorAll("#probabilities tr")];
-const verdict = document.getElementById("verdict");
+const prediction = document.getElementById("prediction");
 
-// Show pixels (0 to 255) to the network, and its answer to the person.
-function see(pixels) {
+// Classify pixels (0 to 255), and show them and the probabilities.
+function classifyPixels(pixels) {
   const [tall, wide] = network.image_shape;
-  const image = seen.createImageData(wide, tall);
+  const image = input.createImageData(wide, tall);
   pixels.forEach((value, index) => image.data.set([value, value, value, 255], 4 * index));
-  seen.putImageData(image, 0, 0);
+  input.putImageData(image, 0, 0);
   const probabilities = classify(Float64Array.from(pixels, (value) => value / 255));
-  const first = probabilities.indexOf(Math.max(...probabilities));
+  const top = probabilities.indexOf(Math.max(...probabilities));
   rows.forEach((row, index) => {
-    row.classList.toggle("first", index === first);
-    row.querySelector(".bar").style.setProperty("--share", probabilities[index]);
+    row.classList.toggle("top", index === top);
+    row.querySelector(".bar").style.setProperty("--fraction", probabilities[index]);
     row.querySelector(".number").textContent = `${(100 * probabilities[index]).toFixed(1)} %`;
   });
-  const said = `${rows[first].querySelector("th").textContent}, ${(100 * probabilities[first]).toFixed(1)} %`;
-  if (verdict.textContent !== said) verdict.textContent = said;
+  const text = `${rows[top].querySelector("th").textContent}, ${(100 * probabilities[top]).toFixed(1)} %`;
+  if (prediction.textContent !== text) prediction.textContent = text;  // screen readers announce each assignment
   return probabilities;
 }
 
-function look() {
+function classifyDrawing() {
   const { data } = drawing.getImageData(0, 0, pad.width, pad.height);
   const ink = Float64Array.from({ length: pad.width * pad.height }, (_, index) => data[4 * index + 3] / 255);
-  if (ink.some((value) => value > 0)) see(fitInk(ink, pad.height, pad.width));
+  if (ink.some((value) => value > 0)) classifyPixels(fitInk(ink, pad.height, pad.width));
 }
 
 function clear() {
   drawing.clearRect(0, 0, pad.width, pad.height);
-  seen.clearRect(0, 0, ...network.image_shape.toReversed());
+  input.clearRect(0, 0, ...network.image_shape.toReversed());
   rows.forEach((row) => {
-    row.classList.remove("first");
-    row.querySelector(".bar").style.setProperty("--share", 0);
+    row.classList.remove("top");
+    row.querySelector(".bar").style.setProperty("--fraction", 0);
     row.querySelector(".number").textContent = "–";
   });
-  verdict.textContent = "Nothing drawn yet.";
+  prediction.textContent = "Nothing drawn yet.";
 }
 
 const pen = { x: pad.width / 2, y: pad.height / 2, down: false };
@@ -107,12 +106,12 @@ function moveTo(x, y) {
     drawing.moveTo(pen.x, pen.y);
     drawing.lineTo(x, y);
     drawing.stroke();
-    look();
+    classifyDrawing();
   }
   Object.assign(pen, { x, y });
 }
 
-function place(event) {
+function position(event) {
   const frame = pad.getBoundingClientRect();
   return [((event.clientX - frame.left) * pad.width) / frame.width, ((event.clientY - frame.top) * pad.height) / frame.height];
 }
@@ -120,13 +119,13 @@ function place(event) {
 pad.addEventListener("pointerdown", (event) => {
   pad.setPointerCapture(event.pointerId);
   pen.down = false;
-  moveTo(...place(event));
+  moveTo(...position(event));
   pen.down = true;
-  moveTo(...place(event));  // a dot, if nothing follows
+  moveTo(...position(event));  // a click without a move draws a dot
 });
 pad.addEventListener("pointermove", (event) => {
-  const steps = event.getCoalescedEvents?.() ?? [];  // a fast hand makes several between two frames
-  if (event.buttons) for (const step of steps.length ? steps : [event]) moveTo(...place(step));
+  const steps = event.getCoalescedEvents?.() ?? [];  // several moves between two frames
+  if (event.buttons) for (const step of steps.length ? steps : [event]) moveTo(...position(step));
 });
 for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { pen.down = false; });
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from mnist.model.backend import keras, optimization_barrier, tf
 
 # Up to these sizes, in images and in numbers, XLA's own gradient had the same bits on an Intel Sapphire Rapids and on
-# emulated Haswell and EPYC, of the default network also on an AMD Zen 3. So it stays: the published results have its bits.
+# emulated Haswell and EPYC, of the default network also on an AMD Zen 3. So it stays: published results have its bits.
 SMALL_BATCH, SMALL_KERNEL = 32, 1 << 20
 
 
@@ -22,9 +22,9 @@ class Dense(keras.layers.Dense):
 def matrix_product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple]]:
     """The product of two matrices, (n, inputs) and (inputs, units), and its gradient.
 
-    A product whose left operand XLA transposes, as for the gradient of the weights, differed in its last bits between
-    an Intel Sapphire Rapids, an emulated Haswell and an emulated EPYC. With an operand that is transposed beforehand, as
-    in all other products tried, float32 numbers are added in order, by fused multiply-add, in blocks of 512.
+    Where XLA transposes the left operand, as for the gradient of the weights, the last bits differed between an Intel
+    Sapphire Rapids, an emulated Haswell and an emulated EPYC. With an operand that is transposed beforehand, as in all
+    other products tried, float32 numbers are added in order, by fused multiply-add, in blocks of 512.
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -38,10 +38,7 @@ def matrix_product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callab
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer (Ioffe and Szegedy 2015) with another formula for 1 / sqrt(variance).
-
-    For Keras's, XLA takes the CPU's own approximation (`rsqrtss`), which differs between CPUs.
-    """
+    """Keras's layer (Ioffe and Szegedy 2015) without 1 / sqrt, which XLA approximates as each CPU does (`rsqrtss`)."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002
         """Normalise (n, units) by the batch's statistics in training, by the moving statistics in inference."""
@@ -55,7 +52,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 class Dropout(keras.layers.Dropout):
-    """Keras's layer (Srivastava et al. 2014) with random numbers of ThreeFry (Salmon et al. 2011), inlined by XLA.
+    """Keras's layer (Srivastava et al. 2014) with random numbers of ThreeFry (Salmon et al. 2011).
 
     Keras leaves the generator open, so XLA compiles all of them and chooses at run time: an epoch of a network of
     2048-1024-512 took eight times as long with dropout as without. ThreeFry adds a fortieth.

@@ -1,0 +1,65 @@
+"""The tables of results: history.csv, which train writes, and predictions.csv, which evaluate writes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mnist.core.errors import UserError
+from mnist.core.files import missing_file
+from mnist.core.paths import HISTORY, PREDICTIONS, relative
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions for the test images: arrays of shape (n,)."""
+
+    labels: np.ndarray  # integers, the true classes
+    predicted: np.ndarray  # integers, the most probable classes
+    confidence: np.ndarray  # float, 0 to 1, the probabilities of the predicted classes
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Whether each image is misclassified, bool (n,)."""
+        return self.predicted != self.labels
+
+    @property
+    def mistakes(self) -> np.ndarray:
+        """The indices of the misclassified images, the most confident first."""
+        order = np.argsort(-self.confidence, kind="stable")
+        return order[self.wrong[order]]
+
+    def confusion(self, classes: int) -> np.ndarray:
+        """The confusion matrix, integers (classes, classes), true class by row."""
+        counts = np.zeros((classes, classes), int)
+        np.add.at(counts, (self.labels, self.predicted), 1)
+        return counts
+
+
+def read_history() -> dict[str, np.ndarray]:
+    """Read history.csv, arrays (epochs,) by column; a UserError if it is missing or not as train writes it."""
+    table = _read_table(HISTORY, ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"])
+    return {str(name): values.to_numpy() for name, values in table.items()}
+
+
+def read_predictions(classes: list[str], labels: np.ndarray) -> Predictions:
+    """Read predictions.csv; a UserError if it is missing, invalid, or not for test images of these labels."""
+    table = _read_table(PREDICTIONS, ["index", "actual", "predicted", "confidence"])
+    actual, predicted = (pd.Index(classes).get_indexer(pd.Index(table[side])) for side in ("actual", "predicted"))
+    if not np.array_equal(actual, labels) or predicted.min() < 0:
+        raise UserError(f"{relative(PREDICTIONS)} is for different test images; run `dvc repro`")
+    return Predictions(actual, predicted, table["confidence"].to_numpy())
+
+
+def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Read a table with these columns and at least one row."""
+    try:
+        table = pd.read_csv(path, dtype={"actual": str, "predicted": str}, keep_default_na=False)
+    except FileNotFoundError:
+        raise missing_file(path) from None
+    except ValueError as error:
+        raise UserError(f"{relative(path)} is not a valid table ({error}); run `dvc repro`") from None
+    if list(table.columns) != columns or table.empty:
+        raise UserError(f"{relative(path)} should have rows of {', '.join(columns)}; run `dvc repro`")
+    return table

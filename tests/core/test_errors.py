@@ -1,0 +1,34 @@
+"""How a stage ends after an error: one message with the stage's name, and exit status 1."""
+
+import errno
+
+import pytest
+
+from mnist.core.errors import UserError, run_stage
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (UserError("params.yaml: a is 1"), "params.yaml: a is 1"),
+        (OSError(errno.ENOSPC, "No space left on device", "out.npy"), "No space left on device: out.npy"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error"),
+        (OSError("the network is down"), "the network is down"),
+    ],
+)
+def test_expected_error_is_one_message_with_the_stages_name(monkeypatch, error, message):
+    def main() -> None:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["stages/plot.py"])
+    with pytest.raises(SystemExit) as caught:
+        run_stage(main)
+    assert caught.value.code == f"plot: {message}"
+
+
+def test_unexpected_error_keeps_its_traceback():
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_stage(main)
