@@ -1,7 +1,6 @@
 """Two things that DVC leaves to `make`: corrupt files in its cache, and the earlier results after a failed run."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from dvc.output import Output
@@ -21,12 +20,9 @@ def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
 
 
 def report_corrupt() -> bool:
-    """Delete and name each cached file that does not have its hash, and each output that is a link to it or a copy.
+    """Delete and name corrupt files in DVC's cache, and outputs that are links to them; return whether there were any.
 
     DVC trusts a cached file that is write-protected, and an output whose time and size have not changed.
-
-    Returns:
-        Whether there were any, which the next `dvc repro` produces again.
     """
     with Repo(str(ROOT)) as repo:
         outs = [out for out in repo.index.outs if out.hash_info and out.hash_name == "md5" and out.is_in_repo]
@@ -43,11 +39,13 @@ def report_corrupt() -> bool:
     return bool(corrupt)
 
 
-def list_objects(out: Output) -> Iterator[tuple[str, Path]]:
+def list_objects(out: Output) -> list[tuple[str, Path]]:
     """The hash and the path of an output and, if it is a folder, of each file in it."""
-    yield out.hash_info.value, Path(out.fs_path)
-    for key, _, hash_info in (out.get_obj() if out.hash_info.isdir else None) or ():
-        yield hash_info.value, Path(out.fs_path, *key)
+    files = (out.get_obj() if out.hash_info.isdir else None) or ()
+    return [
+        (out.hash_info.value, Path(out.fs_path)),
+        *((info.value, Path(out.fs_path, *key)) for key, _, info in files),
+    ]
 
 
 def restore_missing() -> None:

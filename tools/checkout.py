@@ -26,8 +26,8 @@ def clone_to(folder: Path) -> None:
 
 def git(*arguments: str, env: Mapping[str, str] | None = None) -> str | None:
     """Run git in the checkout; return its output without the final newline, None if it fails."""
-    command = ["git", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", errors="replace")
+    options: Any = {"cwd": ROOT, "env": env, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    done = subprocess.run(["git", *arguments], **options)
     return None if done.returncode else done.stdout.strip()
 
 
@@ -80,6 +80,5 @@ def describe_result(read: Callable[[str], str]) -> str:
 def summary(folder: Path) -> str:
     """Describe the result of the pipeline in `folder`, and how to explore it."""
     result = describe_result(lambda path: (folder / path).read_text())
-    page = os.path.relpath(folder / "reports/index.html")
-    remark = "draw a digit, look at each mistake. Change params.yaml and run it again to see what changes."
-    return f"\n{result}\nOpen {page}: {remark}"
+    page = f"Open {os.path.relpath(folder / 'reports/index.html')}: draw a digit, look at each mistake."
+    return f"\n{result}\n{page} Change params.yaml and run it again to see what changes."

@@ -30,8 +30,8 @@ def free_addresses(count: int) -> list[str]:
 
 def tf_config(addresses: list[str], index: int) -> dict[str, str]:
     """The environment variable with the addresses of all workers and the index of one."""
-    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    return {"TF_CONFIG": json.dumps(config)}
+    task = {"type": "worker", "index": index}
+    return {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
 
 
 @contextmanager

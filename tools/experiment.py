@@ -59,9 +59,7 @@ def find(name: str, changes: Mapping[str, Any]) -> Experiment | None:
 def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experiment:
     """Run the pipeline with changed parameters; `fresh` runs all stages, even those with results in DVC's cache.
 
-    Raises:
-        UserError: DVC or a stage failed, and has printed why; an earlier experiment of this name is kept.
-        KeyboardInterrupt: Ctrl-C, after DVC has cleaned up.
+    If DVC or a stage fails (UserError), or after Ctrl-C, an earlier experiment of this name is kept.
     """
     earlier = None if fresh else git("rev-parse", "--quiet", "--verify", _ref(name))
     if earlier:

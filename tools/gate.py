@@ -57,11 +57,7 @@ def mcnemar_p_value(newly_wrong: int, newly_right: int) -> float:
 
 
 def judge(revision: str) -> bool:
-    """Print the numbers and the verdict; return whether the gate is passed.
-
-    Raises:
-        UserError: the predictions here or at the revision are missing, corrupt, or of different test images.
-    """
+    """Print the numbers and the verdict; return whether the gate is passed. UserError if predictions do not compare."""
     params = read_params(GateParams)
     if not PREDICTIONS.exists():
         raise missing_file(PREDICTIONS)

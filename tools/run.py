@@ -17,7 +17,7 @@ from tools.checkout import ROOT, environment, summary
 
 def is_reachable(dataset: Dataset) -> bool:
     """Whether a source returns the smallest file of the data set."""
-    from mnist.dataset.fetch import fetch, list_sources  # here, since it imports aiohttp for 0.2 s
+    from mnist.dataset.fetch import fetch, list_sources  # here, since a second `make` does not need it
 
     name, published = min(dataset.files.items(), key=lambda item: item[1].size)
     try:

@@ -67,10 +67,8 @@ def read_sweep(path: Path) -> Sweep:
     recipe = str(content["recipe"]) if "recipe" in content else None
     sweep = Sweep(grid, recipe, read_recipe(recipe) if recipe else {})
     if 0 in sweep.validation_sizes and set(sweep.varying) - {SEED}:
-        raise UserError(
-            f"{where}: {VALIDATION_SIZE} is 0, so settings would be compared on the test images; "
-            f"hold training images out: set it in the grid, as `{VALIDATION_SIZE}: [5000]`"
-        )
+        remedy = f"hold training images out: set it in the grid, as `{VALIDATION_SIZE}: [5000]`"
+        raise UserError(f"{where}: {VALIDATION_SIZE} is 0, so settings would be compared on the test images; {remedy}")
     return sweep
 
 
