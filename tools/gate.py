@@ -74,11 +74,15 @@ def judge(revision: str) -> bool:
     low, high = wilson_interval(here.sum(), len(here))
     newly_wrong, newly_right = int(np.sum(there & ~here)), int(np.sum(here & ~there))
     p_value = mcnemar_p_value(newly_wrong, newly_right)
-    print(f"accuracy here        {here.mean():.4f}  95% interval {low:.4f} to {high:.4f}; gate.floor {params.floor}")
-    print(f"{f'accuracy at {revision}':<19}  {there.mean():.4f}  commit {commit[:7]}")
-    print(f"newly wrong          {newly_wrong:<6,}  right there, wrong here")
-    print(f"newly right          {newly_right:<6,}  wrong there, right here")
-    print(f"p-value of a drop    {p_value:<6.3g}  McNemar's exact test; gate.significance {params.significance}")
+    width = max(17, len(f"accuracy at {revision}"))
+    for name, value, remark in (
+        ("accuracy here", f"{here.mean():.4f}", f"95% interval {low:.4f} to {high:.4f}; gate.floor {params.floor}"),
+        (f"accuracy at {revision}", f"{there.mean():.4f}", f"commit {commit[:7]}"),
+        ("newly wrong", f"{newly_wrong:,}", "right there, wrong here"),
+        ("newly right", f"{newly_right:,}", "wrong there, right here"),
+        ("p-value of a drop", f"{p_value:.3g}", f"McNemar's exact test; gate.significance {params.significance}"),
+    ):
+        print(f"{name:<{width}}  {value:<6}  {remark}")
     failures = [f"the accuracy is below {params.floor}"] if here.mean() < params.floor else []
     if p_value <= params.significance:
         failures.append(f"the accuracy has dropped since {revision} by more than chance explains")

@@ -58,31 +58,31 @@ def stage_changes(repo: Repo, stage: PipelineStage) -> Iterator[str]:
     if stage.cmd_changed:
         yield "cmd is modified"
     for dep in [] if stage.frozen else stage.deps:
-        status = dep.status().get(str(dep)) if isinstance(dep, ParamsDependency) else dependency_status(repo, dep)
-        changes = (
-            {f"{dep}: {key}": change for key, change in status.items()} if isinstance(status, dict) else {dep: status}
-        )
-        yield from (f"{name} {MEANINGS[change]}" for name, change in changes.items() if change)
+        yield from (f"{name} {MEANINGS[change]}" for name, change in dependency_status(repo, dep).items())
     for out in stage.outs:
         status = out.status().get(str(out)) if not out.use_cache else None if out.hash_info else "new"
         if status:
             yield f"{out} {MEANINGS[status]}"
 
 
-def dependency_status(repo: Repo, dep: Output) -> str | None:
-    """Compare a file or folder with its hash in dvc.lock, in DVC's words; None if they are the same or unknown."""
+def dependency_status(repo: Repo, dep: Output) -> dict[str, str]:
+    """Compare files or parameters with dvc.lock: DVC's word by name, nothing if they are the same or not known."""
+    name = str(dep)
+    if isinstance(dep, ParamsDependency):
+        status = dep.status().get(name, {})
+        return {f"{name}: {key}": status[key] for key in status} if isinstance(status, dict) else {name: status}
     if not dep.is_in_repo:
-        return None
+        return {}
     path = repo.dvcfs.from_os_path(dep.fs_path)
     try:
         # DVC's file system has the files in git and, with their hashes in dvc.lock, the outputs that are not in git.
         md5 = repo.dvcfs.info(path).get("md5")
         md5 = md5 or build(repo.cache.local, path, repo.dvcfs, "md5", dry_run=True)[2].hash_info.value
     except FileNotFoundError:
-        return "deleted"
+        return {name: "deleted"}
     except DataIndexDirError:  # part of a folder output whose list of files is not in this machine's cache
-        return None
-    return None if md5 == dep.hash_info.value else "modified" if dep.hash_info else "new"
+        return {}
+    return {} if md5 == dep.hash_info.value else {name: "modified" if dep.hash_info else "new"}
 
 
 def main() -> int:
