@@ -132,7 +132,7 @@ def test_a_repeatedly_disturbed_stage_gives_the_same_bytes(checkout: Checkout, s
         moment(Moments(checkout, stage, run, f"{stage} {disturb.__name__}"))
         disturb(stage, run)
         output = finish(run)
-        assert run.returncode or moment is Moments.after_random_time, output
+        assert run.returncode or moment is not Moments.after_start, output  # a busy machine may disturb too late
         if disturb is interrupt:
             assert left_by_kills.issuperset(filter(is_partial, checkout.outputs())), output
     forget(checkout, stage)
