@@ -33,12 +33,10 @@ def save_figure(figure: Figure, path: Path) -> None:
 def draw_curves(history: dict[str, np.ndarray], title: str, validated_on: str) -> Figure:
     """Accuracy and loss per epoch, in training and in validation; `history` has arrays (epochs,) as in history.csv."""
     figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    lines = ("training", "", BLUE, "o"), (f"validation ({validated_on})", "val_", ORANGE, "s")
     for axes, measure in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
-        for name, column, colour, marker in (
-            ("training", measure, BLUE, "o"),
-            (f"validation ({validated_on})", f"val_{measure}", ORANGE, "s"),
-        ):
-            values = history[column]
+        for name, prefix, colour, marker in lines:
+            values = history[f"{prefix}{measure}"]
             every = max(1, len(values) // 20)  # about 20 markers, however long the training
             style = {"color": colour, "marker": marker, "markersize": 4, "markevery": every}
             axes.plot(history["epoch"], values, label=f"{name}: {values[-1]:.4f}", **style)

@@ -1,8 +1,7 @@
 """Conversion of photos and drawings of handwriting to images like MNIST's.
 
-MNIST's digits were scaled to fit a square of 20 by 20 pixels, with grey edges, and centred in 28 by 28 pixels by their
-centre of mass (LeCun et al. 1998, "Gradient-based learning applied to document recognition"). `fit_ink` does the same,
-as does mnist/report/templates/pad.js; `find_ink` first removes the paper, shadows and noise of a photo.
+MNIST's digits were scaled to 20 by 20 pixels, with grey edges, and centred by mass in 28 by 28 (LeCun et al. 1998).
+`fit_ink` does so, as does mnist/report/templates/pad.js; `find_ink` first removes paper, shadows and noise of a photo.
 """
 
 import math
@@ -20,8 +19,7 @@ SPECK = 0.03  # fraction of all ink below which a separate blot is dust
 def find_ink(image: Image.Image) -> np.ndarray:
     """Separate ink from paper, dark on light or light on dark: float64 (height, width), 0 paper to 1 ink.
 
-    Most of the border must be paper: its lighting, brightness and noise are measured there. An image with a uniform
-    border keeps its grey levels; one of a single colour has no ink.
+    Most of the border must be paper. A uniform border keeps the grey levels; an image of one colour has no ink.
     """
     grey = _to_grey(ImageOps.exif_transpose(image))
     if np.median(_border(grey)) > (grey.min() + grey.max()) / 2:

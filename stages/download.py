@@ -18,12 +18,10 @@ def download_files(dataset: Dataset, folder: Path) -> list[str]:
     """Download the files that `folder` lacks, all of them or none; return the sources used."""
     wanted = [name for name, published in dataset.files.items() if not published.matches(folder / name)]
     sources = list_sources(dataset.mirrors)
-    used: dict[str, None] = {}
     with ExitStack() as files:
-        for name in wanted:
-            partial = files.enter_context(atomic_write(folder / name))
-            used[fetch(name, dataset.files[name], sources, partial)] = None
-    return list(used)
+        partials = {name: files.enter_context(atomic_write(folder / name)) for name in wanted}
+        used = [fetch(name, dataset.files[name], sources, partial) for name, partial in partials.items()]
+    return list(dict.fromkeys(used))
 
 
 def main() -> None:

@@ -22,10 +22,9 @@ from mnist.model.weights import read_weights
 
 
 def measure(predictions: Predictions, probabilities: np.ndarray, losses: np.ndarray, classes: list[str]) -> dict:
-    """Compute the metrics, rounded to 6 digits, which hides the last bits, in which CPUs may differ.
+    """Compute the metrics, rounded to 6 digits since CPUs may differ in the last bits; scores of no images are 0.
 
-    Probabilities are float32 (n, classes); losses are float (n,), the cross-entropy as in training, in nats: Keras
-    clips it at 16.1, unlike the negative log-likelihood. Scores of a class without predictions or images are 0.
+    Probabilities are float32 (n, classes); losses are float (n,), the cross-entropy in nats, clipped by Keras at 16.1.
     """
     counts = predictions.confusion(len(classes))
     hits, actual, predicted = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)

@@ -1,8 +1,7 @@
 """Plot: draw the curves, the confusion matrix, recall, calibration, predictions, mistakes and augmentation.
 
 Reads reports/{data.json,history.csv,predictions.csv}, data/processed/test_{images,labels}.npy and
-data/augmented/examples.npy; writes reports/figures/{curves,confusion_matrix,recall,calibration,first_predictions,
-worst_mistakes,augmentation}.png.
+data/augmented/examples.npy; writes reports/figures/*.png.
 """
 
 from typing import Annotated

@@ -1,7 +1,6 @@
 """Preprocess: scale the pixels to 0..1, flatten the images, and hold some out for validation.
 
 Reads data/raw/; writes data/processed/{train,validation,test}_{images,labels}.npy and reports/data.json.
-Works in chunks, so that its memory does not grow with the number of images.
 """
 
 import math
@@ -38,10 +37,7 @@ def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
 
 
 def write_splits(writers: dict[str, SplitWriter], train: RawSplit, test: RawSplit, held_out: np.ndarray) -> None:
-    """Write the images and labels of train, validation and test, each in its published order.
-
-    `held_out` is bool (training images,), True for those to validate on; if none is, the test images are.
-    """
+    """Write the splits, each in published order; `held_out`, bool (n,), marks training images to validate on."""
     start = 0
     for images, labels in train.chunks():
         out = held_out[start : start + len(labels)]
@@ -65,11 +61,8 @@ def main() -> None:
         if image_shape != test.shape[1:]:
             raise UserError(f"data/raw: the images should have one size, not {image_shape} and {test.shape[1:]}")
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
-        sizes = {
-            "train": train.shape[0] - params.validation_size,
-            "validation": params.validation_size or test.shape[0],
-            "test": test.shape[0],
-        }
+        held, tested = params.validation_size, test.shape[0]
+        sizes = {"train": train.shape[0] - held, "validation": held or tested, "test": tested}
         pixels, classes = math.prod(image_shape), len(dataset.classes)
         writers = {name: SplitWriter(name, size, pixels, classes, files) for name, size in sizes.items()}
         write_splits(writers, train, test, held_out)

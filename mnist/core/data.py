@@ -28,10 +28,7 @@ class DataSummary:
         return math.prod(self.image_shape)
 
     def load_split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Map a split (train, validation or test) into memory: images, float32 (n, pixels), and labels, uint8 (n,).
-
-        UserError if a file is missing, corrupt, or of another data set.
-        """
+        """Map a split's images, float32 (n, pixels), and labels, uint8 (n,); UserError if one is missing or invalid."""
         size = self.sizes[name]
         images = read_array(images_path(name), np.float32, (size, self.pixels))
         return images, read_array(labels_path(name), np.uint8, (size,))
@@ -42,14 +39,9 @@ def read_data_summary() -> DataSummary:
     content = read_json(DATA_SUMMARY)
     try:
         height, width = content["image_shape"]
-        return DataSummary(
-            dataset=content["dataset"],
-            title=content["title"],
-            classes=[row["class"] for row in content["class_counts"]],
-            image_shape=(height, width),
-            box=content["box"],
-            validated_on=content["validated_on"],
-            sizes={name: split["n"] for name, split in content["splits"].items()},
-        )
+        classes = [row["class"] for row in content["class_counts"]]
+        sizes = {name: split["n"] for name, split in content["splits"].items()}
+        unchanged = {key: content[key] for key in ("dataset", "title", "box", "validated_on")}
+        return DataSummary(classes=classes, image_shape=(height, width), sizes=sizes, **unchanged)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{relative(DATA_SUMMARY)} lacks what preprocess writes ({error!r}); run `dvc repro`") from None

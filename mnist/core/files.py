@@ -67,10 +67,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...]) -> np.ndarray:
-    """Map a .npy file into memory, copy-on-write: changing the array does not change the file.
-
-    UserError if the file is missing, corrupt, or of another dtype or shape, in which None stands for any size.
-    """
+    """Map a .npy file, copy-on-write; UserError if missing, corrupt, or of another dtype or shape (None: any size)."""
     try:
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:

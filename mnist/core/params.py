@@ -41,7 +41,7 @@ def read_params(section: type[Section]) -> Section:
 
 
 def read_sections(*names: str) -> dict[str, Any]:
-    """Read sections of params.yaml without checking their values, all if none is named; UserError if one is missing."""
+    """Read sections of params.yaml without checking their values; UserError if one is missing."""
     name = relative(PARAMS)
     content = read_yaml(PARAMS)
     for key in content:
@@ -50,7 +50,7 @@ def read_sections(*names: str) -> dict[str, Any]:
     for key in names:
         if key not in content:
             raise UserError(f"{name}: section '{key}' is missing; restore it with `git checkout {name}`")
-    return {key: content[key] for key in names} if names else content
+    return {key: content[key] for key in names}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -26,14 +26,9 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def gzip_stored(content: bytes) -> bytes:
-    """A gzip member (RFC 1952) of uncompressed blocks (RFC 1951).
-
-    Written by hand because the bytes that zlib compresses to differ between its versions, and with them the SHA-256.
-    """
-    blocks = [content[start : start + 0xFFFF] for start in range(0, len(content), 0xFFFF)] or [b""]
-    body = b"".join(
-        struct.pack("<BHH", index == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
-        for index, block in enumerate(blocks)
-    )
-    header = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
-    return header + body + struct.pack("<II", zlib.crc32(content), len(content))
+    """A gzip member (RFC 1952) of stored blocks (RFC 1951): compressed bytes differ between versions of zlib."""
+    member = b"\x1f\x8b\x08" + bytes(6) + b"\xff"
+    for start in range(0, max(1, len(content)), 0xFFFF):
+        block = content[start : start + 0xFFFF]
+        member += struct.pack("<BHH", start + 0xFFFF >= len(content), len(block), len(block) ^ 0xFFFF) + block
+    return member + struct.pack("<II", zlib.crc32(content), len(content))

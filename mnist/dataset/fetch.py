@@ -78,16 +78,14 @@ def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[by
     digest, size = hashlib.sha256(), 0
     try:
         with _open(address, timeout) as file:
-            while chunk := file.read(CHUNK_BYTES):
+            while size <= published.size and (chunk := file.read(CHUNK_BYTES)):
                 size += len(chunk)
-                if size > published.size:
-                    raise SourceError(f"more than the {published.size} bytes published", retryable=False)
                 digest.update(chunk)
                 yield chunk
-    except SourceError:
-        raise
     except Exception as error:  # which types fsspec's many file systems raise is not documented
         raise _source_error(error, timeout) from None
+    if size > published.size:
+        raise SourceError(f"more than the {published.size} bytes published", retryable=False)
     if size < published.size:
         raise SourceError(f"ended after {size} of {published.size} bytes", retryable=True)
     if digest.hexdigest() != published.sha256:
@@ -103,9 +101,8 @@ def _source_error(error: Exception, timeout: float) -> SourceError:
             return SourceError(f"no answer within {timeout:g} s", retryable=True)
         case HTTPError(code=code):
             return SourceError(str(error), retryable=code >= 500 or code in (408, 429))
-    retryable = isinstance(error, (HTTPException, OSError))
-    retryable &= not isinstance(error, (IsADirectoryError, PermissionError))
-    return SourceError(str(error) or type(error).__name__, retryable=retryable)
+    lasting = isinstance(error, (IsADirectoryError, PermissionError)) or not isinstance(error, (HTTPException, OSError))
+    return SourceError(str(error) or type(error).__name__, retryable=not lasting)
 
 
 def _open(address: str, timeout: float) -> IO[bytes]:

@@ -18,29 +18,22 @@ from mnist.core.errors import UserError
 from mnist.core.files import missing_file
 from mnist.core.paths import relative
 
-UNSIGNED_BYTE = 0x08
 MAX_ITEM_BYTES = 1 << 20  # an image of 1024 by 1024: limits the memory that a false header can make a reader take
 READ_BYTES = 1 << 20
 
 
 class IdxFile:
-    """An open IDX file of unsigned bytes, of the `shape` that its header declares.
-
-    At most the declared bytes are read, plus one to check that no more follow.
-    """
+    """An open IDX file of unsigned bytes, of the `shape` that its header declares; at most one byte more is read."""
 
     def __init__(self, path: Path, dimensions: int, files: ExitStack) -> None:
-        """Open a gzipped IDX file, which `files` closes; UserError if it is missing, not gzip, or has another header.
-
-        Images have 3 dimensions (n, height, width), labels 1.
-        """
+        """Open a file of labels (1 dimension) or images (3), which `files` closes; UserError if missing or invalid."""
         self.path = path
         try:
             self._file = files.enter_context(gzip.open(path))  # noqa: SIM115, `files` closes it
         except FileNotFoundError:
             raise missing_file(path) from None
         magic = self._read(4)
-        expected = bytes((0, 0, UNSIGNED_BYTE, dimensions))
+        expected = bytes((0, 0, 0x08, dimensions))
         if magic != expected:
             raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
         self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))

@@ -27,8 +27,7 @@ class RawSplit:
     def __init__(self, name: str, dataset: Dataset, files: ExitStack) -> None:
         """Open both files; they must be those of the data set, and of equal length."""
         paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
-        self._images = IdxFile(paths[0], 3, files)
-        self._labels = IdxFile(paths[1], 1, files)
+        self._images, self._labels = IdxFile(paths[0], 3, files), IdxFile(paths[1], 1, files)
         for path in paths:
             if not dataset.files[path.name].matches(path):
                 raise UserError(f"{relative(path)} is not that of {dataset.title}; run `dvc repro` to replace it")

@@ -15,24 +15,20 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; changes no result
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU sums in another order
 
-XLA_FLAGS = {
-    # Otherwise XLA's library of matrix products may choose the order of sums that is fastest on each CPU.
-    "xla_cpu_enable_platform_dependent_math": "false",
-    # Otherwise a CPU with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
-    "xla_cpu_max_isa": "AVX2",
-}
 if platform.machine() == "x86_64":
-    os.environ["XLA_FLAGS"] = " ".join(f"--{name}={value}" for name, value in XLA_FLAGS.items())
-    # Both apply to what TensorFlow computes outside of XLA: otherwise oneDNN takes over single operations, and rounds
-    # them by the CPU's widest instructions.
+    # Otherwise XLA's library of matrix products may choose the order of sums that is fastest on each CPU, ...
+    os.environ["XLA_FLAGS"] = "--xla_cpu_enable_platform_dependent_math=false"
+    # ... and a CPU with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_max_isa=AVX2"
+    # Otherwise oneDNN computes single operations outside of XLA, rounded by the CPU's widest instructions.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX2"
 else:
     os.environ.pop("XLA_FLAGS", None)  # a user's own; the flags above are for x86-64
 
-import keras  # noqa: E402
-import tensorflow as tf  # noqa: E402
-from tensorflow.compiler.tf2xla.python.xla import optimization_barrier  # noqa: E402
+import keras
+import tensorflow as tf
+from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
 # ~/.keras/keras.json may have other values.
 keras.config.set_floatx("float32")

@@ -16,49 +16,34 @@ from mnist.model.weights import DenseLayer
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 
 
-def cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor) -> tf.Tensor:
-    """The negative log of the true class's probability, (n,), in nats."""
-    return keras.ops.sparse_categorical_crossentropy(labels, probabilities)
-
-
 @tf.function(jit_compile=True)
-def _predict_batch(images: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
-    values = images
+def _predict_batch(values: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
     for (kernel, bias), activation in zip(weights, activations, strict=True):
         values = keras.activations.get(activation)(tf.matmul(values, kernel) + bias)
-    return values, cross_entropy(labels, values)
+    return values, keras.ops.sparse_categorical_crossentropy(labels, values)
 
 
 def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predict images, float32 (n, pixels), 0 to 1; compiled by XLA, so bit-identical across CPUs.
 
-    Returns probabilities, float32 (n, classes), and the cross-entropy of each image with its label, float32 (n,), in
-    nats.
+    Returns probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
     """
     weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
     activations = tuple(layer.activation for layer in layers)
-    batch_images = np.zeros((PREDICT_BATCH, images.shape[1]), np.float32)
-    batch_labels = np.zeros(PREDICT_BATCH, np.int32)
     results = [(np.empty((0, len(layers[-1].bias)), np.float32), np.empty(0, np.float32))]
     for start in range(0, len(images), PREDICT_BATCH):
-        size = len(labels[start : start + PREDICT_BATCH])
-        batch_images[:size], batch_labels[:size] = images[start : start + size], labels[start : start + size]
-        batch = _predict_batch(tf.constant(batch_images), tf.constant(batch_labels), weights, activations)
-        results.append(tuple(part.numpy()[:size] for part in batch))
+        rows = np.arange(start, start + PREDICT_BATCH) % len(images)  # the last batch is padded with the first images
+        parts = _predict_batch(tf.constant(images[rows]), tf.constant(labels[rows], tf.int32), weights, activations)
+        results.append(tuple(part.numpy()[: len(images) - start] for part in parts))
     probabilities, losses = map(np.concatenate, zip(*results, strict=True))
     return probabilities, losses
 
 
 def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:
-    """Save dense layers as a Keras model of this name, with the same bytes for the same layers.
-
-    Keras writes the date, the zip entries' times and memory addresses (`shared_object_id`) into the file; here the
-    first two are fixed, and the last omitted, which only matters for layers that share an object.
-    """
-    network = keras.Sequential([keras.Input((len(layers[0].kernel),), name="pixels")], name=name)
+    """Save dense layers as a Keras model of this name, with the same bytes for the same layers."""
     names = [*(f"hidden_{n}" for n in range(1, len(layers))), "probabilities"]
-    for layer, layer_name in zip(layers, names, strict=True):
-        network.add(keras.layers.Dense(len(layer.bias), layer.activation, name=layer_name))
+    dense = [keras.layers.Dense(len(each.bias), each.activation, name=n) for each, n in zip(layers, names, strict=True)]
+    network = keras.Sequential([keras.Input((len(layers[0].kernel),), name="pixels"), *dense], name=name)
     network.set_weights([array for layer in layers for array in (layer.kernel, layer.bias)])
     with TemporaryDirectory() as folder, atomic_write(path) as partial:
         network.save(saved := Path(folder, "model.keras"))
@@ -72,5 +57,6 @@ def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:
 
 
 def _fix_volatile(item: dict[str, Any]) -> dict[str, Any]:
+    """Fix the date, and omit memory addresses (`shared_object_id`), which only layers that share an object need."""
     fixed = item | {"date_saved": "1980-01-01@00:00:00"} if "date_saved" in item else item
     return {key: value for key, value in fixed.items() if key != "shared_object_id"}

@@ -29,24 +29,18 @@ class DenseLayer:
 def read_weights(path: Path, data: DataSummary) -> list[DenseLayer]:
     """Read the layers of a network, input side first; UserError if it is corrupt or for other data."""
     name, layers = _read_model(path)
-    pixels, classes = len(layers[0].kernel), len(layers[-1].bias)
-    if (name, pixels, classes) != (data.dataset, data.pixels, len(data.classes)):
-        raise UserError(
-            f"{relative(path)} is a network for '{name}', {pixels} pixels, {classes} classes; the data is "
-            f"'{data.dataset}', {data.pixels} pixels, {len(data.classes)} classes: run `dvc repro`"
-        )
+    found = f"'{name}', {len(layers[0].kernel)} pixels, {len(layers[-1].bias)} classes"
+    expected = f"'{data.dataset}', {data.pixels} pixels, {len(data.classes)} classes"
+    if found != expected:
+        raise UserError(f"{relative(path)} is a network for {found}; the data is {expected}: run `dvc repro`")
     return layers
 
 
 def _read_model(path: Path) -> tuple[str, list[DenseLayer]]:
-    """The name and the layers of a .keras file.
-
-    It is a zip of config.json, which describes the layers, and model.weights.h5, with a group per layer of the same
-    name. Nothing in it is compressed, so its size bounds the memory that a reader takes.
-    """
+    """The name and the layers of a .keras file: a zip of their description and of an HDF5 file, a group per layer."""
     try:
         size = path.stat().st_size
-        with zipfile.ZipFile(path) as file:
+        with zipfile.ZipFile(path) as file:  # nothing in it is compressed, so its size bounds the memory that it takes
             if sum(entry.file_size for entry in file.infolist()) > size:
                 raise ValueError("its uncompressed contents exceed the archive")
             config = json.loads(file.read("config.json"))["config"]

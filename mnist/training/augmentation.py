@@ -20,8 +20,7 @@ class Augmentation:
 
     The random numbers depend only on the seed and the step (Philox, Salmon et al. 2011), and no sine, cosine or other
     function of the system's library is computed. From the step `half_from` on augmentation has half its strength, so
-    that the last epochs are closer to the original images (He et al. 2019, "Data augmentation revisited: rethinking the
-    distribution gap between clean and augmented data").
+    that the last epochs are closer to the original images (He et al. 2019, "Data augmentation revisited").
     """
 
     def __init__(
@@ -32,10 +31,9 @@ class Augmentation:
     def __call__(
         self, images: tf.Tensor, step: tf.Tensor, positions: tf.Tensor | None = None, batch_size: int | None = None
     ) -> tf.Tensor:
-        """Augment images, float32 (n, height * width); pixels from outside of an image are 0.
+        """Augment images, float32 (n, height * width), in a training step; pixels from outside of an image are 0.
 
-        The number of the training step decides the random numbers. If the images are a worker's part of a batch,
-        `positions`, integers (n,), are theirs in the whole batch of `batch_size` images.
+        Of a worker's part of a batch, `positions`, integers (n,), are those in the whole batch of `batch_size` images.
         """
         count = images.shape[0]
 
@@ -81,10 +79,9 @@ class Augmentation:
     def _sample(self, images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         """The images at the positions x and y, with bilinear interpolation."""
         height, width = self.image_shape
-        count = images.shape[0]
         # Positions outside are clipped to a border of one black pixel; one more is the right neighbour of the last.
-        padded = tf.pad(tf.reshape(images, (count, height, width)), [[0, 0], [1, 2], [1, 2]])
-        flat = tf.reshape(padded, (count, -1))
+        padded = tf.pad(tf.reshape(images, (-1, height, width)), [[0, 0], [1, 2], [1, 2]])
+        flat = tf.reshape(padded, (images.shape[0], -1))
         x, y = tf.clip_by_value(x, -1, width), tf.clip_by_value(y, -1, height)
         left, top = tf.floor(x), tf.floor(y)
         x_part, y_part = x - left, y - top
@@ -95,15 +92,12 @@ class Augmentation:
             return first + (second - first) * x_part
 
         upper, lower = row(0), row(width + 3)
-        return tf.reshape(upper + (lower - upper) * y_part, (count, -1))
+        return tf.reshape(upper + (lower - upper) * y_part, images.shape)
 
 
 def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The first of the images, float32 (n, pixels), of each class, original and augmented; black for an empty class.
-
-    Returns float32 (classes, 1 + EXAMPLES, pixels), or (classes, 1, pixels) without augmentation.
-    """
-    originals = np.zeros((classes, images.shape[1]), np.float32)
+    """The first image of each class, its original and EXAMPLES augmented versions if any: (classes, n, pixels)."""
+    originals = np.zeros((classes, images.shape[1]), np.float32)  # black for a class without images
     present, first = np.unique(labels, return_index=True)
     originals[present] = images[first]
     if not augment.params.enabled:
@@ -116,8 +110,7 @@ def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.nda
 def blur_matrix(size: int, sigma: float) -> np.ndarray:
     """A Gaussian blur along one axis, float32 (size, ceil(size / spacing)), of random numbers on a coarse grid.
 
-    Simard draws a number per pixel. Since the blurred field is smooth, numbers sigma/2 pixels apart, scaled up to keep
-    the variance, give fields of the same spread and smoothness in a fraction of the time.
+    Simard draws one per pixel. Numbers sigma/2 pixels apart, scaled up, give the same spread and smoothness faster.
     """
     spacing = max(1, int(sigma / 2))
     distance = np.arange(size)[:, None] - np.arange(0, size, spacing)

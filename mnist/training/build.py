@@ -28,15 +28,12 @@ def build_network(params: TrainParams, data: DataSummary) -> keras.Sequential:
 
 
 def fold_batch_norm(network: keras.Sequential, activation: str) -> list[DenseLayer]:
-    """Convert a trained network to dense layers; `activation` is that of the hidden ones.
-
-    In inference batch normalisation only scales and shifts each unit, so it is folded into the layer before it.
-    """
+    """Convert a trained network, with this activation of the hidden layers, to dense layers for inference."""
     weights: list[np.ndarray] = []
     for layer in network.layers:
         if isinstance(layer, Dense):
             weights += layer.get_weights()
-        elif isinstance(layer, BatchNormalization):
+        elif isinstance(layer, BatchNormalization):  # in inference it only scales and shifts each unit
             gamma, beta, mean, variance = layer.get_weights()
             scale = gamma / np.sqrt(variance + variance.dtype.type(layer.epsilon))
             weights[-1] = weights[-1] * scale

@@ -32,10 +32,7 @@ def code_and_versions() -> list[str]:
 
 
 class Checkpoint:
-    """A file with the variables and the history of an unfinished training, outside of DVC's outputs.
-
-    Its name is a hash of what decides the training, so that no other training loads it. An inactive one has no file.
-    """
+    """A file with the state of an unfinished training, named by a hash of what decides it; none if not `active`."""
 
     def __init__(self, run_fingerprint: bytes, variables: list[keras.Variable], *, active: bool = True) -> None:
         self.path = CHECKPOINTS / f"{run_fingerprint.hex()[:32]}.npz"
@@ -43,13 +40,11 @@ class Checkpoint:
 
     def load(self) -> list[list[float]]:
         """Restore the variables; return the history, a row per epoch, empty without a valid file."""
-        if not self.active:
+        if not self.active or not self.path.exists():
             return []
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 history, *values = (saved[f"arr_{n}"] for n in range(len(self.variables) + 1))
-        except FileNotFoundError:
-            return []
         except Exception as error:  # corrupt archives have raised seven types; without this file nothing is lost
             print(f"train: {relative(self.path)} is corrupt ({error!r}); training starts again", file=sys.stderr)
             return []

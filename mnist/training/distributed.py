@@ -22,9 +22,8 @@ def shard_positions(shard: slice, order: np.ndarray) -> np.ndarray:
 def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size: int) -> tuple[np.ndarray, ...]:
     """Cut the order of an epoch into batches, and of each keep the shard's images.
 
-    Returns:
-        Rows of the shard, int32, positions in the whole batch, int32, and weights, float32, 0 for padding, each
-        (steps, padded_size); size of each whole batch, float32 (steps,).
+    Returns rows of the shard and positions in the whole batch, int32, and weights, float32, 0 for padding, each
+    (steps, padded_size), and the size of each whole batch, float32 (steps,).
     """
     starts = np.arange(0, len(order), batch_size)
     mine = shard_positions(shard, order)
@@ -39,8 +38,7 @@ def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size:
 class DistributedTraining(Training):
     """A training on the batches of one machine: the result differs in the rounding of sums only.
 
-    Two things are each worker's own: batch normalisation uses the statistics of its part of the batch (the moving ones
-    are averaged after each epoch), and dropout draws independently.
+    Batch normalisation uses the statistics of a worker's part of the batch, and dropout draws independently.
     """
 
     def __init__(self, workers: Workers, *arguments) -> None:  # noqa: ANN002, as of Training
@@ -86,11 +84,9 @@ class DistributedTraining(Training):
     def make_checkpoint(self) -> Checkpoint:
         """The checkpoint of this training, after a check that all workers run the same."""
         decided_by = fingerprint(*self.decided_by, *code_and_versions())
-        self.workers.check_equal(
-            decided_by,
-            "does not have the same parameters, source files or library versions as worker 0: set all to one commit "
-            "and one requirements.txt",
-        )
+        remedy = "use one commit and one requirements.txt on all"
+        problem = f"does not have the same parameters, source files or library versions as worker 0: {remedy}"
+        self.workers.check_equal(decided_by, problem)
         validation = (array[self.workers.shard(len(array))] for array in self.validation)
         shards = fingerprint(*self.train, *validation)
         run_fingerprint = fingerprint(decided_by, self.workers.gather(np.frombuffer(shards, ">u4")))

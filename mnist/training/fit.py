@@ -39,8 +39,8 @@ class Training:
         self.precision = self.network.trainable_variables[0].dtype
         steps = math.ceil(self.count / params.batch_size)
         self.rates = learning_rates(params, steps)
-        gentle = augmentation.half_strength_epochs
-        half_from = steps * (params.epochs - gentle) if gentle else None
+        half_epochs = augmentation.half_strength_epochs
+        half_from = steps * (params.epochs - half_epochs) if half_epochs else None
         self.augment = Augmentation(augmentation, data.image_shape, params.seed, half_from)
         self.run_steps = self.make_run_steps()
 
@@ -80,16 +80,15 @@ class Training:
         steps, batch_size = self.rates.shape[1], self.params.batch_size
         rates, steps_before = tf.constant(self.rates[epoch]), tf.constant(epoch * steps)
         steps_per_call = max(1, CALL_IMAGES // batch_size)
-        loss_sum = correct_sum = 0.0
+        sums = np.zeros(2)
         for first in range(0, steps, steps_per_call):
             last = min(first + steps_per_call, steps)
             bounds = tf.constant(first), tf.constant(last)
-            loss, correct = self.run_steps(images, labels, batches, rates, steps_before, *bounds)
-            loss_sum += float(loss)
-            correct_sum += float(correct)
+            sums += [float(part) for part in self.run_steps(images, labels, batches, rates, steps_before, *bounds)]
             if progress:
                 progress(min(last * batch_size, self.count) - first * batch_size)
-        return loss_sum / self.count, correct_sum / self.count
+        loss, accuracy = (sums / self.count).tolist()
+        return loss, accuracy
 
     def sum_validation(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The sum of the cross-entropy, in nats, and the number of correct predictions, float64 (2,)."""

@@ -22,9 +22,8 @@ class Dense(keras.layers.Dense):
 def matrix_product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple]]:
     """The product of two matrices, (n, inputs) and (inputs, units), and its gradient.
 
-    Where XLA transposes the left operand, as for the gradient of the weights, the last bits differed between an Intel
-    Sapphire Rapids, an emulated Haswell and an emulated EPYC. With an operand that is transposed beforehand, as in all
-    other products tried, float32 numbers are added in order, by fused multiply-add, in blocks of 512.
+    Where XLA transposes the left operand, as for the gradient of the weights, the last bits depend on the CPU. With an
+    operand that is transposed beforehand, float32 numbers are added in order, by fused multiply-add, in blocks of 512.
     """
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,8 +53,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Dropout(keras.layers.Dropout):
     """Keras's layer (Srivastava et al. 2014) with random numbers of ThreeFry (Salmon et al. 2011).
 
-    Keras leaves the generator open, so XLA compiles all of them and chooses at run time: an epoch of a network of
-    2048-1024-512 took eight times as long with dropout as without. ThreeFry adds a fortieth.
+    Keras leaves the generator open, so XLA compiles all: an epoch of 2048-1024-512 units took eight times as long.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

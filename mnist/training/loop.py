@@ -6,7 +6,6 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist.model.backend import keras, tf
-from mnist.model.network import cross_entropy
 
 
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -15,10 +14,9 @@ def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut an epoch's order of images into batches of one size, so that the step is compiled once.
+    """Cut an epoch's order of images into batches of one size, the last one padded with the first images.
 
-    The last one is padded with the first images, at weight 0. Returns the images of each batch, int32 (steps, size),
-    their weights, float32 (steps, size), 0 or 1, and the number of images without padding, float32 (steps,).
+    Returns images, int32 (steps, size), weights, 0 for padding, float32 (steps, size), and counts, float32 (steps,).
     """
     steps = math.ceil(len(order) / batch_size)
     weights = (np.arange(steps * batch_size) < len(order)).astype(np.float32).reshape(steps, batch_size)
@@ -33,10 +31,9 @@ def smoothed_cross_entropy(labels: tf.Tensor, probabilities: tf.Tensor, smoothin
 
 
 def make_gradient_function(network: keras.Model, label_smoothing: float) -> Callable[..., tuple]:
-    """A function that differentiates the mean loss of a batch.
+    """A function of images, float32 (n, pixels), labels, int32 (n,), weights, float32 (n,), and size of a batch.
 
-    It maps images, float32 (n, pixels), labels, int32 (n,), weights, float32 (n,), and the batch's size to the
-    gradients, the sum of the losses without label smoothing, in nats, and the number of correct predictions.
+    It returns gradients of the mean loss, the sum of losses without smoothing, in nats, and the number of hits.
     """
     variables = network.trainable_variables
     precision = variables[0].dtype
@@ -45,7 +42,7 @@ def make_gradient_function(network: keras.Model, label_smoothing: float) -> Call
         weights, size = tf.cast(weights, precision), tf.cast(size, precision)
         with tf.GradientTape() as tape:
             probabilities = network(images, training=True)
-            losses = minimized = cross_entropy(labels, probabilities) * weights
+            losses = minimized = keras.ops.sparse_categorical_crossentropy(labels, probabilities) * weights
             if label_smoothing:
                 minimized = smoothed_cross_entropy(labels, probabilities, label_smoothing) * weights
             mean_loss = tf.reduce_sum(minimized) / size

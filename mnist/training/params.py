@@ -32,9 +32,8 @@ class TrainParams(Params):
 class AugmentationParams(Params):
     """The strength of augmentation; each image draws its own transformation, uniformly up to these bounds.
 
-    Rotation, scaling and elastic distortion of these sizes are Ciresan's (Ciresan et al. 2010, "Deep, big, simple
-    neural nets for handwritten digit recognition"); elastic distortion is Simard's (Simard et al. 2003, "Best practices
-    for convolutional neural networks applied to visual document analysis").
+    As in Ciresan et al. 2010, "Deep, big, simple neural nets for handwritten digit recognition"; elastic distortion is
+    that of Simard et al. 2003, "Best practices for convolutional neural networks applied to visual document analysis".
     """
 
     section = "augmentation"

@@ -85,10 +85,9 @@ class Workers:
             others = [index for job, n in named if (index := self.tasks.index((job, int(n)))) != self.index]
             if "CoordinationService/Heartbeat" in error.message:  # the chief runs that service
                 others = [0]
-            raise UserError(
-                f"{self.name(others[-1]) if others else 'another worker'} was lost; no half-written file was kept. "
-                "Start the same command on all workers again: training resumes after the last epoch that all finished"
-            ) from None
+            name = self.name(others[-1]) if others else "another worker"
+            remedy = "Start the command on all workers again: training resumes after the last epoch that all finished"
+            raise UserError(f"{name} was lost; no half-written file was kept. {remedy}") from None
 
 
 def _sum_over_workers(tensor: tf.Tensor) -> tf.Tensor:
@@ -96,17 +95,12 @@ def _sum_over_workers(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def join_workers(count: int) -> Workers | None:
-    """Join the workers that the environment variable TF_CONFIG describes, before the first computation.
-
-    Returns None for one machine by itself; UserError unless there are `count` workers. A "chief" is the first one.
-    """
+    """Join the workers of TF_CONFIG, before the first computation; None for one machine; UserError if not `count`."""
     workers = _parse_tf_config()
     found = workers.size if workers else 1
     if found != count:
-        names = f"the environment variable TF_CONFIG names {found if workers else 'no others'}"
-        raise UserError(
-            f"params.yaml: train.workers is {count}, but {names}; both decide the result, and must be equal"
-        )
+        names = f"the environment variable TF_CONFIG names {found if workers else 'no others'}; both decide the result"
+        raise UserError(f"params.yaml: train.workers is {count}, but {names}, and must be equal")
     if not workers:
         return None
     _wait_for_workers(workers)
@@ -134,10 +128,9 @@ def _parse_tf_config() -> Workers | None:
         for address in named.values():
             int(address.rpartition(":")[2])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"the environment variable TF_CONFIG is not that of a chief or a worker ({error!r}); it should be like "
-            '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}'
-        ) from None
+        problem = f"the environment variable TF_CONFIG is not that of a chief or a worker ({error!r})"
+        example = '{"cluster": {"worker": ["host:port", "host:port"]}, "task": {"type": "worker", "index": 0}}'
+        raise UserError(f"{problem}; it should be like {example}") from None
     return Workers(tuple(named.values()), index, tuple(named))
 
 
