@@ -1,6 +1,6 @@
 """Conversion of photos and drawings of handwriting to images like MNIST's.
 
-MNIST's digits were scaled to 20 by 20 pixels, with grey edges, and centred by mass in 28 by 28 (LeCun et al. 1998).
+MNIST's digits were scaled to fit 20 by 20 pixels, with grey edges, and centred by mass in 28 by 28 (LeCun et al. 1998).
 `fit_ink` does so, as does mnist/report/templates/pad.js; `find_ink` first removes paper, shadows and noise of a photo.
 """
 
