@@ -2,6 +2,7 @@
 
 import io
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,8 @@ def test_ink_with_its_mass_off_centre_is_not_cut_off():
 
 @pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
 def test_images_of_mnist_are_left_unchanged():
-    with IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", dimensions=3) as file:
+    with ExitStack() as files:
+        file = IdxFile(Path(os.environ["DATASET_MIRROR"]) / "t10k-images-idx3-ubyte.gz", 3, files)
         images = next(file.chunks(1000))
     changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]
     assert np.mean(np.array(changes) <= 3) > 0.95  # of 255: the strongest ink becomes 255

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,7 +66,8 @@ def test_a_chart_stays_within_its_frame(epochs, values):
 
 
 def test_the_weights_read_equal_kerass(reproduced: Checkout) -> None:
-    layers = read_weights(reproduced.folder / "models/model.keras")
+    digits = replace(DATA, dataset="digits", classes=list("0123456789"), image_shape=(8, 8))
+    layers = read_weights(reproduced.folder / "models/model.keras", digits)
     done = reproduced.run(
         "-c",
         "from mnist.model.backend import keras; network = keras.saving.load_model('models/model.keras'); "
