@@ -121,8 +121,10 @@ def main() -> None:
         print("sweep: interrupted; finished settings are kept, `make sweep` resumes with the others", file=sys.stderr)
         sys.exit(130)
     print(f"\n{tabulate(sweep, results)}\n")
-    on = "test images: report it, do not select by it" if 0 in sweep.validation_sizes else "validation images"
-    print(f"The accuracy is that on the {on}. Test only the selected setting: dvc metrics diff HEAD EXPERIMENT")
+    if 0 in sweep.validation_sizes:
+        print("This is the accuracy on the test images: report it, do not select by it.")
+    else:
+        print("Measure only the selected setting on the test images: dvc metrics diff HEAD EXPERIMENT")
     if failed := sum(not experiment for experiment in results.values()):
         sys.exit(f"sweep: {failed} of {len(results)} settings failed; DVC prints above why")
 

@@ -1,5 +1,6 @@
 """`make locked` in real checkouts: which differences between git and dvc.lock it refuses, and which it accepts."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -76,6 +77,14 @@ def varied(checkout: Checkout) -> Checkout:
 
 def test_the_committed_dvc_lock_is_up_to_date() -> None:
     assert locked(Checkout(ROOT)) == []
+
+
+def test_the_committed_results_are_of_mnist_and_reach_the_tutorials_accuracy() -> None:
+    data, metrics = (json.loads((ROOT / f"reports/{name}.json").read_text()) for name in ("data", "metrics"))
+    sizes = {name: split["n"] for name, split in data["splits"].items()}
+    assert (data["title"], sizes) == ("MNIST", {"train": 55_000, "validation": 5_000, "test": 10_000})
+    assert metrics["accuracy"] >= 0.975
+    assert metrics["accuracy"] == pytest.approx(1 - metrics["errors"] / 10_000)
 
 
 def test_after_a_run_and_in_a_clone_without_data_dvc_lock_is_up_to_date(checkout: Checkout, tmp_path: Path) -> None:
