@@ -10,10 +10,11 @@ from tools.checkout import ROOT
 
 # A module imports from its own package and from packages of higher numbers; those of one number are independent.
 LEVELS = {
-    **dict.fromkeys(["tests", "tools", "predict", *(f"stages.{stage}" for stage in ALL)], 0),
-    **dict.fromkeys(["mnist.report", "mnist.figures", "mnist.handwriting", "mnist.training"], 1),
-    **dict.fromkeys(["mnist.model", "mnist.dataset", "mnist.metrics"], 2),
-    "mnist.core": 3,
+    **dict.fromkeys(["tests", "tools"], 0),
+    **dict.fromkeys(["predict", *(f"stages.{stage}" for stage in ALL)], 1),
+    **dict.fromkeys(["mnist.report", "mnist.figures", "mnist.handwriting", "mnist.training"], 2),
+    **dict.fromkeys(["mnist.model", "mnist.dataset", "mnist.metrics"], 3),
+    "mnist.core": 4,
 }
 TENSORFLOW = {"keras", "tensorflow"}
 BACKEND = "mnist.model.backend"
