@@ -9,12 +9,20 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mnist import figures
 from mnist.core.data import read_data_summary
 from mnist.core.errors import run_stage
 from mnist.core.files import read_array
 from mnist.core.params import Params, read_params
 from mnist.core.paths import AUGMENTED, FIGURES, relative
+from mnist.figures import (
+    draw_augmentation,
+    draw_calibration,
+    draw_confusion_matrix,
+    draw_curves,
+    draw_predictions,
+    draw_recall,
+    save_figure,
+)
 from mnist.metrics.calibration import reliability
 from mnist.metrics.tables import read_history, read_predictions
 
@@ -41,15 +49,15 @@ def main() -> None:
     examples = read_array(AUGMENTED, np.float32, (len(classes), None, data.pixels))
     examples = examples.reshape(*examples.shape[:2], *data.image_shape)
     for name, figure in {
-        "curves": figures.draw_curves(read_history(), title, data.validated_on),
-        "confusion_matrix": figures.draw_confusion_matrix(counts, classes, title),
-        "recall": figures.draw_recall(counts, classes, title),
-        "calibration": figures.draw_calibration(reliability(predictions.confidence, ~wrong), title),
-        "first_predictions": figures.draw_predictions(images, predictions, first, classes, first_title),
-        "worst_mistakes": figures.draw_predictions(images, predictions, worst, classes, worst_title),
-        "augmentation": figures.draw_augmentation(examples, classes, title),
+        "curves": draw_curves(read_history(), title, data.validated_on),
+        "confusion_matrix": draw_confusion_matrix(counts, classes, title),
+        "recall": draw_recall(counts, classes, title),
+        "calibration": draw_calibration(reliability(predictions.confidence, ~wrong), title),
+        "first_predictions": draw_predictions(images, predictions, first, classes, first_title),
+        "worst_mistakes": draw_predictions(images, predictions, worst, classes, worst_title),
+        "augmentation": draw_augmentation(examples, classes, title),
     }.items():
-        figures.save_figure(figure, FIGURES / f"{name}.png")
+        save_figure(figure, FIGURES / f"{name}.png")
     print(f"plot: figures in {relative(FIGURES)}")
 
 

@@ -87,7 +87,8 @@ class Checkout:
 
     def outputs(self) -> dict[str, bytes]:
         """The bytes of every output, by path."""
-        files = [path for top in ("data", "models", "reports") for path in (self.folder / top).rglob("*")]
+        folders = ("data/raw", "data/processed", "data/augmented", "models", "reports")
+        files = [path for folder in folders for path in (self.folder / folder).rglob("*")]
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files) if path.is_file()}
 
 

@@ -72,6 +72,8 @@ def read_array(path: Path, dtype: type[np.generic], shape: tuple[int | None, ...
         array = np.lib.format.open_memmap(path, mode="c")
     except FileNotFoundError:
         raise missing_file(path) from None
+    except OSError:
+        raise
     except Exception as error:  # NumPy parses the header as Python source: seven types have been seen
         raise UserError(f"{relative(path)} is not a valid .npy file ({error}); run `dvc repro`") from None
     matches = [want in (None, got) for want, got in zip(shape, array.shape, strict=False)]

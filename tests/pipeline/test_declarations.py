@@ -97,7 +97,7 @@ def test_a_run_reads_only_its_deps_and_all_of_them_and_writes_its_outs(checkout:
 
 
 def test_an_undeclared_file_that_a_stage_reads_is_noticed(checkout: Checkout) -> None:
-    line = "    params = read_params(PlotParams)\n"
+    line = "    params, data = read_params(PlotParams), read_data_summary()\n"
     checkout.edit("stages/plot.py", line, f"{line}    open('README.md').close()\n")
     deps = {*declared("plot", checkout.folder)["deps"], "params.yaml"}
     assert [path for path in watched(checkout, "plot")["read"] if not covering(path, deps)] == ["README.md"]

@@ -92,7 +92,7 @@ def test_results_of_a_different_data_set_are_refused(checkout: Checkout) -> None
 def test_predictions_for_different_images_are_refused(checkout: Checkout) -> None:
     path = checkout.folder / "reports/predictions.csv"
     path.write_text(path.read_text().replace("\n0,", "\n0,1", 1))
-    assert "reports/predictions.csv is of other test images" in refused(checkout, "plot")
+    assert "reports/predictions.csv is for different test images" in refused(checkout, "plot")
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "plot"])
@@ -122,7 +122,7 @@ def test_ctrl_c_ends_training_at_once_and_leaves_no_partial_file(checkout: Check
 @pytest.mark.parametrize(
     ("stage", "library"),
     [
-        ("download", "aiohttp"),
+        ("download", "pydantic_core"),
         ("train", "tensorflow"),
         ("evaluate", "tensorflow"),
         ("plot", "matplotlib"),
