@@ -1,6 +1,6 @@
 """Download: the four files of a data set, checked against their published size and SHA-256.
 
-Reads nothing; writes data/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
+Reads datasets/*.yaml; writes data/raw/{train,t10k}-{images-idx3,labels-idx1}-ubyte.gz.
 """
 
 from contextlib import ExitStack

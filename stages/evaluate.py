@@ -22,7 +22,7 @@ from mnist.model.weights import read_weights
 
 
 def measure(predictions: Predictions, probabilities: np.ndarray, losses: np.ndarray, classes: list[str]) -> dict:
-    """Compute the metrics, rounded to 6 digits since CPUs may differ in the last bits; scores of no images are 0.
+    """Compute the metrics, rounded to 6 digits; a class without images or predictions has scores of 0.
 
     Probabilities are float32 (n, classes); losses are float (n,), the cross-entropy in nats, clipped by Keras at 16.1.
     """

@@ -1,7 +1,7 @@
 """`make locked`: is dvc.lock up to date with the files that git would store?
 
-DVC compares dvc.lock with an export of the tracked files. Data and models are not in git; they count with the hashes in
-dvc.lock, so the answer is the same with the data, with older data after a pull, and without data in a fresh clone.
+dvc.lock is compared with an export of the tracked files, hashed as DVC does. Data and models are not in git; they count
+with their hashes in dvc.lock, so the answer is the same with the data, with older data, and without data.
 """
 
 import os

@@ -1,1 +1,1 @@
-"""What computes a prediction: TensorFlow's settings, the layers, the network, and its stored weights."""
+"""What computes a prediction: TensorFlow's settings, the network, and its stored weights."""

@@ -1,4 +1,4 @@
-"""TensorFlow and Keras, set so that the same program gives the same bits: the only module that imports them.
+"""TensorFlow and Keras, set so that the same program gives the same bits; the project imports them only here.
 
 The settings must precede the import. They are part of the result, and override the user's environment.
 """
@@ -16,9 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; chan
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU sums in another order
 
 if platform.machine() == "x86_64":
-    # Otherwise XLA's library of matrix products may choose the order of sums that is fastest on each CPU, ...
+    # Otherwise XLA's library of matrix products may choose the order of sums that is fastest on each CPU.
     os.environ["XLA_FLAGS"] = "--xla_cpu_enable_platform_dependent_math=false"
-    # ... and a CPU with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
+    # Otherwise a CPU with AVX-512 gets code that sums 16 numbers side by side, one with AVX2 code that sums 8.
     os.environ["XLA_FLAGS"] += " --xla_cpu_max_isa=AVX2"
     # Otherwise oneDNN computes single operations outside of XLA, rounded by the CPU's widest instructions.
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
@@ -38,12 +38,12 @@ __all__ = ["ComputeParams", "keras", "optimization_barrier", "tf", "use_threads"
 
 
 class ComputeParams(Params):
-    """The part of the machine that decides the result."""
+    """The number of CPU threads, which is part of the result."""
 
     section = "compute"
     threads: Annotated[int, Field(ge=1, le=256)]
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of threads, by which long sums are split on any number of cores, before the first computation."""
+    """Set the number of threads, before the first computation: sums are split by it, not by the number of cores."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)

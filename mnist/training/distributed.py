@@ -36,9 +36,10 @@ def shard_batches(order: np.ndarray, batch_size: int, shard: slice, padded_size:
 
 
 class DistributedTraining(Training):
-    """A training on the batches of one machine: the result differs in the rounding of sums only.
+    """A training on the batches of one machine, whose result differs from it in the rounding of sums.
 
-    Batch normalisation uses the statistics of a worker's part of the batch, and dropout draws independently.
+    Two options give other results: batch normalisation uses the statistics of a worker's part of the batch, and dropout
+    draws independently.
     """
 
     def __init__(self, workers: Workers, *arguments) -> None:  # noqa: ANN002, as of Training

@@ -114,10 +114,11 @@ class Training:
                 bar.write(f"resuming after epoch {len(history)}/{epochs}")
             for epoch in range(len(history), epochs):
                 row = [round(value, 6) for value in (*self.train_epoch(epoch, bar.update), *self.validate())]
-                if not all(map(math.isfinite, row)):
-                    self.checkpoint.delete()
-                    remedy = f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
-                    raise UserError(f"the loss is {row[0]} in epoch {epoch + 1}: training diverged; {remedy}")
+                for name, value in zip(COLUMNS, row, strict=True):
+                    if not math.isfinite(value):
+                        self.checkpoint.delete()
+                        remedy = f"params.yaml: lower train.learning_rate, now {self.params.learning_rate}"
+                        raise UserError(f"{name} is {value} in epoch {epoch + 1}: training diverged; {remedy}")
                 history.append(row)
                 self.checkpoint.save(history)
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in zip(COLUMNS, row, strict=True))

@@ -16,7 +16,7 @@ def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
 def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut an epoch's order of images into batches of one size, the last one padded with the first images.
 
-    Returns images, int32 (steps, size), weights, 0 for padding, float32 (steps, size), and counts, float32 (steps,).
+    Returns indices, int32 (steps, size), weights, 0 for padding, float32 (steps, size), and counts, float32 (steps,).
     """
     steps = math.ceil(len(order) / batch_size)
     weights = (np.arange(steps * batch_size) < len(order)).astype(np.float32).reshape(steps, batch_size)
