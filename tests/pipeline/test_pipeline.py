@@ -40,7 +40,7 @@ CHANGES = [
     (("validation_size: 0",), ALL[1:]),
     pytest.param(("rotation: 15.0",), TRAIN_ON, marks=pytest.mark.slow),
     pytest.param(("mnist/metrics/interval.py",), ["evaluate", "plot", "report"], marks=pytest.mark.slow),
-    pytest.param(("mnist/model/layers.py",), ["train", "evaluate", "report"], marks=pytest.mark.slow),
+    pytest.param(("mnist/model/network.py",), ["train", "evaluate", "report"], marks=pytest.mark.slow),
     pytest.param(("mnist/core/paths.py",), ALL, marks=pytest.mark.slow),
 ]
 
