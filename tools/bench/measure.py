@@ -57,7 +57,7 @@ def run(arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | N
             text += line
             if line == "start\n" or "val_accuracy" in line:
                 times.append(time.perf_counter())
-        # wait4, unlike `resource`, gives the memory of this child alone; but no less than its parent had at the fork.
+        # wait4, unlike `resource`, gives the memory of this child only; but no less than its parent had at the fork.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
