@@ -50,11 +50,12 @@ class Checkout:
         changes: dict[str, str] | None = None,
         cwd: str = ".",
         under: Sequence[str] = (),
+        python: str = sys.executable,
         **options,
     ) -> subprocess.CompletedProcess[str]:
         """Run Python in the checkout, as `python` in a stage's command; `under` an emulator if one is named."""
         return subprocess.run(
-            [*under, sys.executable, *arguments],
+            [*under, python, *arguments],
             cwd=self.folder / cwd,
             env=environment(changes),
             capture_output=True,

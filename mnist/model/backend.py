@@ -5,7 +5,7 @@ The settings must precede the import. They are part of the result, and override 
 
 import os
 import platform
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
@@ -26,15 +26,25 @@ if platform.machine() == "x86_64":
 else:
     os.environ.pop("XLA_FLAGS", None)  # a user's own; the flags above are for x86-64
 
-import keras
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.python.xla import optimization_barrier
 
-# ~/.keras/keras.json may have other values.
-keras.config.set_floatx("float32")
-keras.config.set_epsilon(1e-7)
+if TYPE_CHECKING:
+    import keras
 
 __all__ = ["ComputeParams", "keras", "optimization_barrier", "tf", "use_threads"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import Keras at its first use, because it takes two seconds, and prediction does not need it."""
+    if name != "keras":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    import keras
+
+    # ~/.keras/keras.json may have other values.
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+    return keras
 
 
 class ComputeParams(Params):
@@ -45,5 +55,5 @@ class ComputeParams(Params):
 
 
 def use_threads(threads: int) -> None:
-    """Set the number of threads, before the first computation: sums are split by it, not by the number of cores."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    """Set the number of threads, before the first computation; with a single one XLA's library would sum otherwise."""
+    tf.config.threading.set_intra_op_parallelism_threads(max(2, threads))

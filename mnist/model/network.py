@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from mnist.core.files import atomic_write
-from mnist.model.backend import keras, tf
+from mnist.model.arithmetic import product
+from mnist.model.backend import tf
+from mnist.model.losses import cross_entropy, softmax
 from mnist.model.weights import DenseLayer
 
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
@@ -18,9 +20,11 @@ PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 
 @tf.function(jit_compile=True)
 def _predict_batch(values: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
-    for (kernel, bias), activation in zip(weights, activations, strict=True):
-        values = keras.activations.get(activation)(tf.matmul(values, kernel) + bias)
-    return values, keras.ops.sparse_categorical_crossentropy(labels, values)
+    *hidden, (kernel, bias) = weights
+    for (hidden_kernel, hidden_bias), activation in zip(hidden, activations, strict=True):
+        values = getattr(tf.nn, activation)(product(values, hidden_kernel) + hidden_bias)
+    logits = product(values, kernel) + bias
+    return softmax(logits), cross_entropy(labels, logits)
 
 
 def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +33,7 @@ def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray
     Returns probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
     """
     weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
-    activations = tuple(layer.activation for layer in layers)
+    activations = tuple(layer.activation for layer in layers[:-1])
     results = [(np.empty((0, len(layers[-1].bias)), np.float32), np.empty(0, np.float32))]
     for start in range(0, len(images), PREDICT_BATCH):
         rows = np.arange(start, start + PREDICT_BATCH) % len(images)  # the last batch is padded with the first images
@@ -41,6 +45,8 @@ def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray
 
 def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:
     """Save dense layers as a Keras model of this name, with the same bytes for the same layers."""
+    from mnist.model.backend import keras  # prediction does not need it
+
     names = [*(f"hidden_{n}" for n in range(1, len(layers))), "probabilities"]
     dense = [keras.layers.Dense(len(each.bias), each.activation, name=n) for each, n in zip(layers, names, strict=True)]
     network = keras.Sequential([keras.Input((len(layers[0].kernel),), name="pixels"), *dense], name=name)

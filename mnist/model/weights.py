@@ -14,7 +14,7 @@ from mnist.core.errors import UserError
 from mnist.core.files import missing_file
 from mnist.core.paths import relative
 
-ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softmax", "tanh")  # Keras's names
+ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "sigmoid", "silu", "tanh")  # hidden layers' names in Keras
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ def _read_model(path: Path) -> tuple[str, list[DenseLayer]]:
             first, *dense = config["layers"]
             inputs, layers = first["config"]["batch_shape"][1], []
             for layer in dense:
+                valid = ACTIVATIONS if layer is not dense[-1] else ("softmax",)
                 name, activation, units = (layer["config"][key] for key in ("name", "activation", "units"))
                 kernel, bias = (variables[name][part] for part in ("0", "1"))
-                if layer["class_name"] != "Dense" or activation not in ACTIVATIONS or kernel.dtype != np.float32:
+                if layer["class_name"] != "Dense" or activation not in valid or kernel.dtype != np.float32:
                     raise ValueError(f"{name} is not a dense layer as train saves it")
                 if kernel.nbytes > size or (kernel.shape, bias.shape) != ((inputs, units), (units,)):
                     raise ValueError(f"the weights of {name} differ in shape from its description")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mnist.model.arithmetic import fixed, product
 from mnist.model.backend import tf
 from mnist.training.params import AugmentationParams
 
@@ -54,26 +55,30 @@ class Augmentation:
     def _affine(self, draws: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The source of each pixel, x and y in pixels, each float32 (n, height, width), of draws (6, n, 1, 1)."""
         height, width = self.image_shape
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        column, row = np.arange(width, dtype=np.float32) - middle_x, np.arange(height, dtype=np.float32) - middle_y
+        rotation, shearing = (math.radians(angle) for angle in (self.params.rotation, self.params.shear))
+        scaling, shift = self.params.scaling, self.params.shift
+        bounds = np.array([math.tan(rotation / 2), math.tan(shearing), scaling, scaling, shift, shift], np.float32)
+        half, shear, wider, higher, right, down = tf.unstack(fixed(draws * bounds[:, None, None, None]))
         # Sine and cosine from the tangent of half the angle, which is the number drawn: sums and quotients are rounded
         # the same everywhere, the system's sine is not. Up to 15 degrees the angles are uniform to 2 %.
-        half = draws[0] * math.tan(math.radians(self.params.rotation) / 2)
-        cosine, sine = (1 - half**2) / (1 + half**2), 2 * half / (1 + half**2)
-        shear = draws[1] * math.tan(math.radians(self.params.shear))
-        scale_x, scale_y = (1 + draws[n] * self.params.scaling for n in (2, 3))
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        column = tf.reshape(tf.range(width, dtype=tf.float32), (1, 1, width)) - middle_x
-        row = tf.reshape(tf.range(height, dtype=tf.float32), (1, height, 1)) - middle_y
-        rotated_x, rotated_y = cosine * column - sine * row, sine * column + cosine * row
-        x = middle_x + scale_x * (rotated_x + shear * rotated_y) + draws[4] * self.params.shift
-        y = middle_y + scale_y * rotated_y + draws[5] * self.params.shift
-        return x, y
+        square = fixed(half * half)
+        cosine, sine = (1 - square) / (1 + square), 2 * half / (1 + square)
+        skewed_cosine, skewed_sine = cosine + fixed(shear * sine), fixed(shear * cosine) - sine
+        # Fixed, because a compiler may multiply columns before its loop over the rows, where nothing is added to them.
+        x = fixed((1 + wider) * skewed_cosine * column) + fixed((1 + wider) * skewed_sine * row[:, None])
+        y = fixed((1 + higher) * sine * column) + fixed((1 + higher) * cosine * row[:, None])
+        return x + (middle_x + right), y + (middle_y + down)
 
     def _elastic(self, count: int, draw: Callable[..., tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Elastic displacements along x and y, in pixels, each float32 (count, height, width)."""
         blur_rows, blur_columns = (blur_matrix(size, self.params.elastic_sigma) for size in self.image_shape)
-        grid = blur_rows.shape[1], blur_columns.shape[1]
-        noise = tf.reshape(draw(2, grid, 1), (2 * count, *grid))
-        field = tf.einsum("hi,nij,wj->nhw", self.params.elastic_alpha * blur_rows, noise, blur_columns)
+        (height, coarse_height), (width, coarse_width) = blur_rows.shape, blur_columns.shape
+        noise = tf.reshape(draw(2, (coarse_width, coarse_height), 1), (-1, coarse_height))
+        blurred = tf.reshape(product(noise, self.params.elastic_alpha * blur_rows.T), (-1, coarse_width, height))
+        rows = tf.reshape(tf.transpose(blurred, (0, 2, 1)), (-1, coarse_width))
+        field = tf.reshape(product(rows, blur_columns.T), (2 * count, height, width))
         return field[:count], field[count:]
 
     def _sample(self, images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

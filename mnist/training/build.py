@@ -10,7 +10,7 @@ from mnist.training.params import TrainParams
 
 
 def build_network(params: TrainParams, data: DataSummary) -> keras.Sequential:
-    """Build a dense network with softmax output; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero."""
+    """Build a dense network that outputs logits; weights are Glorot-uniform (Glorot and Bengio 2010), biases zero."""
     keras.utils.set_random_seed(params.seed)
     dtype = params.precision
     network = keras.Sequential([keras.Input((data.pixels,), name="pixels")])
@@ -23,7 +23,7 @@ def build_network(params: TrainParams, data: DataSummary) -> keras.Sequential:
             network.add(Dense(units, params.activation, name=f"hidden_{n}", dtype=dtype))
         if params.dropout:
             network.add(Dropout(params.dropout, name=f"dropout_{n}", dtype=dtype))
-    network.add(Dense(len(data.classes), "softmax", name="probabilities", dtype=dtype))
+    network.add(Dense(len(data.classes), name="logits", dtype=dtype))
     return network
 
 

@@ -67,8 +67,7 @@ class DistributedTraining(Training):
             inputs, targets = tf.gather(images, rows), tf.gather(labels, rows)
             if self.augment.params.enabled:
                 inputs = self.augment(inputs, step, positions, batch_size)
-            gradients, loss, correct = compute_gradients(inputs, targets, weights, size)
-            return [*gradients, loss, correct]
+            return compute_gradients(inputs, targets, weights, size)
 
         @tf.function(jit_compile=True)
         def update(gradients, rate):  # noqa: ANN001, ANN202, tensors all
@@ -76,9 +75,9 @@ class DistributedTraining(Training):
             optimizer.apply(gradients, network.trainable_variables)
 
         def train_step(images, labels, batch, rate, step):  # noqa: ANN001, ANN202, tensors all
-            *gradients, loss, correct = self.workers.all_reduce(differentiate(images, labels, batch, step))
-            update(gradients, rate)
-            return loss, correct
+            gradients, losses, hits = differentiate(images, labels, batch, step)
+            update(self.workers.all_reduce(gradients), rate)
+            return losses, hits
 
         return compile_steps(train_step, self.precision, jit_compile=False)
 
@@ -108,11 +107,11 @@ class DistributedTraining(Training):
 
     def train_epoch(self, epoch: int, progress: Callable[[int], object] | None = None) -> tuple[float, float]:
         """Train for one epoch, and average the moving statistics of batch normalisation over the workers."""
-        result = super().train_epoch(epoch, progress)
+        loss, accuracy = self.workers.sum_values(np.array(super().train_epoch(epoch, progress))).tolist()
         for variable in self.network.non_trainable_variables:
             if variable.dtype == self.precision:
                 variable.assign(self.workers.sum_values(variable.numpy()) / self.workers.size)
-        return result
+        return loss, accuracy
 
     def sum_validation(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The sums over all workers, of which each validates its shard."""

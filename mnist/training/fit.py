@@ -84,7 +84,8 @@ class Training:
         for first in range(0, steps, steps_per_call):
             last = min(first + steps_per_call, steps)
             bounds = tf.constant(first), tf.constant(last)
-            sums += [float(part) for part in self.run_steps(images, labels, batches, rates, steps_before, *bounds)]
+            parts = self.run_steps(images, labels, batches, rates, steps_before, *bounds)
+            sums += [math.fsum(part.numpy()) for part in parts]
             if progress:
                 progress(min(last * batch_size, self.count) - first * batch_size)
         loss, accuracy = (sums / self.count).tolist()

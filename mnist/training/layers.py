@@ -2,52 +2,61 @@
 
 from collections.abc import Callable
 
-from mnist.model.backend import keras, optimization_barrier, tf
-
-# Up to these sizes, in images and in numbers, XLA's own gradient had the same bits on an Intel Sapphire Rapids and on
-# emulated Haswell and EPYC, of the default network also on an AMD Zen 3. So it stays: published results have its bits.
-SMALL_BATCH, SMALL_KERNEL = 32, 1 << 20
+from mnist.model.arithmetic import add_bias, fixed, pairwise_sum, product
+from mnist.model.backend import keras, tf
 
 
 class Dense(keras.layers.Dense):
-    """Keras's layer with a gradient that is bit-identical across CPUs."""
+    """Keras's layer with products and sums that are bit-identical across CPUs."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:  # noqa: ARG002
         """Map (n, inputs) to (n, units)."""
-        products = matrix_product(inputs, tf.convert_to_tensor(self.kernel))
-        return self.activation(products + self.bias if self.use_bias else products)
-
-
-@tf.custom_gradient
-def matrix_product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple]]:
-    """The product of two matrices, (n, inputs) and (inputs, units), and its gradient.
-
-    Where XLA transposes the left operand, as for the gradient of the weights, the last bits depend on the CPU. With an
-    operand that is transposed beforehand, float32 numbers are added in order, by fused multiply-add, in blocks of 512.
-    """
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if left.shape[0] <= SMALL_BATCH and right.shape.num_elements() <= SMALL_KERNEL:
-            return tf.matmul(upstream, right, transpose_b=True), tf.matmul(left, upstream, transpose_a=True)
-        # The barrier keeps XLA from moving the transposition into the product.
-        [transposed] = optimization_barrier(tf.transpose(left))
-        return tf.matmul(upstream, right, transpose_b=True), tf.matmul(transposed, upstream)
-
-    return tf.matmul(left, right), gradient
+        products = product(inputs, tf.convert_to_tensor(self.kernel))
+        return self.activation(add_bias(products, tf.convert_to_tensor(self.bias)) if self.use_bias else products)
 
 
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer (Ioffe and Szegedy 2015) without 1 / sqrt, which XLA approximates as each CPU does (`rsqrtss`)."""
+    """Keras's layer (Ioffe and Szegedy 2015) with sums that are bit-identical across CPUs."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:  # noqa: ARG002
         """Normalise (n, units) by the batch's statistics in training, by the moving statistics in inference."""
-        mean, variance = self.moving_mean, self.moving_variance
-        if training:
-            mean, variance = tf.nn.moments(inputs, axes=[0])
-            self.moving_mean.assign(self.moving_mean * self.momentum + mean * (1 - self.momentum))
-            self.moving_variance.assign(self.moving_variance * self.momentum + variance * (1 - self.momentum))
-        scale = self.gamma * tf.exp(-0.5 * tf.math.log(variance + self.epsilon))
-        return inputs * scale + (self.beta - mean * scale)
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        epsilon = tf.constant(self.epsilon, inputs.dtype)
+        if not training:
+            return (inputs - self.moving_mean) * _inverse_root(self.moving_variance + epsilon) * gamma + beta
+        outputs, mean, variance = normalize(inputs, gamma, beta, epsilon)
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving + (value - moving) * (1 - self.momentum))
+        return outputs
+
+
+@tf.custom_gradient
+def normalize(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: tf.Tensor) -> tuple[tuple, Callable]:
+    """Normalise each column of (n, units), scale it by gamma and shift it by beta, (units,).
+
+    Returns the outputs, and the mean and the variance of each column, which have no gradient.
+    """
+
+    def mean_of(values: tf.Tensor) -> tf.Tensor:
+        return fixed(pairwise_sum(values) * (1 / inputs.shape[0]))
+
+    mean = mean_of(inputs)
+    centered = inputs - mean
+    variance = mean_of(centered * centered)
+    inverse = _inverse_root(variance + epsilon)
+    normalized = centered * inverse
+
+    def gradient(upstream: tf.Tensor, *_: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        products = upstream * normalized
+        of_inputs = gamma * inverse * (upstream - mean_of(upstream) - normalized * mean_of(products))
+        return of_inputs, pairwise_sum(products), pairwise_sum(upstream), None
+
+    return (normalized * gamma + beta, mean, variance), gradient
+
+
+def _inverse_root(values: tf.Tensor) -> tf.Tensor:
+    """1 / sqrt(values), which XLA would approximate as each CPU does (`rsqrtss`)."""
+    return tf.exp(-0.5 * tf.math.log(values))
 
 
 class Dropout(keras.layers.Dropout):

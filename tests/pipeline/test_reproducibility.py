@@ -2,17 +2,24 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ALL, Checkout
 
-# The oldest supported CPU (Intel 2013), and one of AMD (2017).
+from tools.checkout import ROOT, data_source, environment
+
+# The oldest supported CPU (Intel 2013), one of AMD (2017), and 64-bit ARM.
 EMULATED = [
     ("Haswell", {"batch_size": "32"}),
     ("EPYC", {"batch_size": "32"}),
     ("EPYC", {"batch_size": "100"}),
     ("Haswell", {"batch_size": "100", "precision": "float64"}),
+    ("aarch64", {"batch_size": "32"}),
+    ("aarch64", {"batch_size": "100"}),
+    ("aarch64", {"batch_size": "100", "precision": "float64"}),
 ]
 
 EVERYTHING = {
@@ -98,20 +105,53 @@ def test_folder_and_environment_change_no_byte(reproduced: Checkout, fresh: Chec
     assert (elsewhere.folder / "dvc.lock").read_text() == (reproduced.folder / "dvc.lock").read_text()
 
 
+@pytest.fixture
+def emulator(cpu: str) -> dict[str, Any]:
+    """Options of a checkout's stage that run it on an emulated CPU."""
+    if cpu != "aarch64":
+        if not shutil.which("qemu-x86_64"):
+            pytest.skip("qemu-x86_64 is not installed (Debian: qemu-user)")
+        return {"under": ["qemu-x86_64", "-cpu", cpu]}
+    made = subprocess.run(["sh", "tools/aarch64.sh"], cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True)
+    if made.returncode:
+        pytest.skip(f"no emulated ARM: {made.stderr.strip().splitlines()[-1]}")
+    return {"python": str(ROOT / "build/aarch64/python")}
+
+
+def assert_same_bytes(checkout: Checkout, stages: list[str], emulator: dict[str, Any]) -> None:
+    """Run stages here and on an emulated CPU, and compare their outputs."""
+    outputs = []
+    for options in ({}, emulator):
+        for stage in stages:
+            done = checkout.stage(stage, **options)
+            assert done.returncode == 0, done.stderr
+        outputs.append(checkout.outputs())
+    before, after = outputs
+    assert [path for path in before if after[path] != before[path]] == []
+
+
 @pytest.mark.emulated
-@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not installed (Debian: qemu-user)")
 @pytest.mark.parametrize(("cpu", "changes"), EMULATED)
-def test_a_different_cpu_gives_the_same_bytes(checkout: Checkout, cpu: str, changes: dict[str, str]) -> None:
+def test_a_different_cpu_gives_the_same_bytes(checkout: Checkout, emulator: dict, changes: dict[str, str]) -> None:
     switch_everything_on(checkout)
     for key, value in changes.items():
         checkout.set_param(key, value)
-    checkout.repro()
-    before = checkout.outputs()
-    for path in before:
-        if not path.startswith("data/raw/"):
-            (checkout.folder / path).unlink()
-    for stage in ALL[1:]:
-        done = checkout.stage(stage, under=["qemu-x86_64", "-cpu", cpu])
-        assert done.returncode == 0, done.stderr
-    after = checkout.outputs()
-    assert [path for path in before if after.get(path) != before[path]] == []
+    assert_same_bytes(checkout, ALL[1:], emulator)
+
+
+@pytest.mark.emulated
+@pytest.mark.skipif(not data_source(), reason="there is no MNIST in data/raw or DATASET_MIRROR")
+@pytest.mark.parametrize("cpu", ["Haswell", "aarch64"])
+@pytest.mark.parametrize("layers", [None, "[512, 512]"])
+def test_a_different_cpu_gives_the_same_bytes_on_mnist(
+    unreproduced: Checkout, emulator: dict, layers: str | None
+) -> None:
+    changes = {"dataset": "mnist", "validation_size": "54000", "epochs": "1"}
+    if layers:
+        unreproduced.edit("params.yaml", "hidden_units:\n  - 128\n  - 64\n", f"hidden_units: {layers}\n")
+        changes |= {"batch_normalization": "true", "batch_size": "128"}
+    for key, value in changes.items():
+        unreproduced.set_param(key, value)
+    for stage in ("download", "preprocess"):
+        assert unreproduced.stage(stage, changes=data_source()).returncode == 0
+    assert_same_bytes(unreproduced, ["train", "evaluate"], emulator)

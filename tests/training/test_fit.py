@@ -23,6 +23,7 @@ def keras_network(training: Training) -> keras.Sequential:
             if isinstance(layer, kind)
         )
         network.add(kind.from_config(layer.get_config()))
+    network.add(keras.layers.Softmax(dtype=training.precision))
     network.set_weights(training.network.get_weights())
     return network
 

@@ -2,42 +2,10 @@
 
 import numpy as np
 import pytest
-from small import IMAGES, RNG
+from small import IMAGES
 
 from mnist.model.backend import keras, tf
-from mnist.training.layers import BatchNormalization, Dropout, matrix_product
-
-
-def multiply_in_order(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """A product by fused multiply-add over the inputs in order, in blocks of 512 that are then added."""
-    blocks = []
-    for start in range(0, left.shape[1], 512):
-        block = np.zeros((len(left), right.shape[1]), np.float32)
-        for column, row in zip(left.T[start : start + 512], right[start : start + 512], strict=True):
-            # The product of two float32 numbers is exact in float64, so that only the sum is rounded.
-            block = (np.outer(column.astype(np.float64), row) + block).astype(np.float32)
-        blocks.append(block)
-    return sum(blocks[1:], blocks[0])
-
-
-@pytest.mark.parametrize("size", [(128, 784, 128), (33, 64, 10), (600, 300, 77), (128, 900, 64)])
-def test_matrix_products_are_summed_in_a_fixed_order(size: tuple[int, int, int]) -> None:
-    images, inputs, units = size
-    left, right, upstream = (
-        RNG.uniform(-1, 1, shape).astype(np.float32) for shape in ((images, inputs), (inputs, units), (images, units))
-    )
-
-    @tf.function(jit_compile=True)
-    def both(left: tf.Tensor, right: tf.Tensor, upstream: tf.Tensor) -> list[tf.Tensor]:
-        with tf.GradientTape() as tape:
-            tape.watch([left, right])
-            product = matrix_product(left, right)
-        return [product, *tape.gradient(product, [left, right], upstream)]
-
-    product, of_left, of_right = both(*map(tf.constant, (left, right, upstream)))
-    np.testing.assert_array_equal(product, multiply_in_order(left, right))
-    np.testing.assert_array_equal(of_left, multiply_in_order(upstream, right.T))
-    np.testing.assert_array_equal(of_right, multiply_in_order(left.T, upstream))
+from mnist.training.layers import BatchNormalization, Dropout
 
 
 def test_batch_normalisation_equals_that_of_keras() -> None:
