@@ -11,12 +11,10 @@ import numpy as np
 from mnist.core.data import read_data_summary
 from mnist.core.errors import run_stage
 from mnist.core.files import write_csv, write_json
-from mnist.core.params import read_params
 from mnist.core.paths import METRICS, MODEL, PREDICTIONS
 from mnist.metrics.calibration import reliability
 from mnist.metrics.interval import wilson_interval
 from mnist.metrics.tables import Predictions
-from mnist.model.backend import ComputeParams, use_threads
 from mnist.model.network import predict
 from mnist.model.weights import read_weights
 
@@ -52,7 +50,6 @@ def measure(predictions: Predictions, probabilities: np.ndarray, losses: np.ndar
 
 def main() -> None:
     """Run the stage."""
-    use_threads(read_params(ComputeParams).threads)
     data = read_data_summary()
     images, labels = data.load_split("test")
     probabilities, losses = predict(read_weights(MODEL, data), images, labels)

@@ -22,17 +22,25 @@ class PreprocessParams(Params):
     """How the training images are split."""
 
     section = "preprocess"
-    validation_size: Annotated[int, Field(ge=0)]
+    validation_size: Annotated[float, Field(ge=0)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
-def choose_held_out(count: int, validation_size: int, seed: int) -> np.ndarray:
-    """Choose the validation images at random: bool (count,), True for them. UserError if no other image is left."""
-    if validation_size >= count:
-        key = "params.yaml: preprocess.validation_size"
-        raise UserError(f"{key} is {validation_size}, but should be less than the {count} training images")
+def choose_held_out(count: int, validation_size: float, seed: int) -> np.ndarray:
+    """Choose the validation images at random: bool (count,), True for them. UserError if no other image is left.
+
+    `validation_size` is their number, or below 1 a fraction, rounded up as scikit-learn's `train_test_split` does.
+    """
+    size = math.ceil(validation_size * count if validation_size < 1 else validation_size)
+    problem = None
+    if size >= count:
+        problem = f"leave some of the {count} training images to train on"
+    elif validation_size > 1 and size != validation_size:
+        problem = "be a number of images, or a fraction below 1"
+    if problem:
+        raise UserError(f"params.yaml: preprocess.validation_size is {validation_size:.12g}, but should {problem}")
     held_out = np.zeros(count, bool)
-    held_out[np.random.default_rng(seed).choice(count, validation_size, replace=False, shuffle=False)] = True
+    held_out[np.random.default_rng(seed).choice(count, size, replace=False, shuffle=False)] = True
     return held_out
 
 
@@ -61,7 +69,7 @@ def main() -> None:
         if image_shape != test.shape[1:]:
             raise UserError(f"data/raw: the images should have one size, not {image_shape} and {test.shape[1:]}")
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
-        held, tested = params.validation_size, test.shape[0]
+        held, tested = int(held_out.sum()), test.shape[0]
         sizes = {"train": train.shape[0] - held, "validation": held or tested, "test": tested}
         pixels, classes = math.prod(image_shape), len(dataset.classes)
         writers = {name: SplitWriter(name, size, pixels, classes, files) for name, size in sizes.items()}
@@ -71,7 +79,7 @@ def main() -> None:
         "title": dataset.title,
         "image_shape": list(image_shape),
         "box": min(dataset.box or max(image_shape), *image_shape),
-        "validated_on": "held-out training images" if params.validation_size else "test images",
+        "validated_on": "held-out training images" if held else "test images",
         "splits": {name: writer.statistics() for name, writer in writers.items()},
         "class_counts": [
             {"class": name, **{split: int(writer.class_counts[index]) for split, writer in writers.items()}}
@@ -80,7 +88,7 @@ def main() -> None:
     }
     write_json(DATA_SUMMARY, summary)
     print(f"preprocess: {', '.join(f'{size:,} {name}' for name, size in sizes.items())} images")
-    if params.validation_size == 0:
+    if not held:
         print("preprocess: validation_size is 0: validating on the test images, so val_ figures are not held out")
 
 

@@ -4,11 +4,9 @@ import numpy as np
 
 from mnist.core.data import DataSummary
 from mnist.core.params import read_params
-from mnist.model.backend import use_threads
 from mnist.training.fit import Training
 from mnist.training.params import AugmentationParams, TrainParams
 
-use_threads(2)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((150, 20), np.float32)  # with batches of 32, the last one is partial
 LABELS = RNG.integers(0, 3, 150).astype(np.uint8)

@@ -5,13 +5,12 @@ import sys
 from tools.checkout import ROOT, clone_to, run_dvc, summary
 
 DEMO = ROOT / "build/demo"
-PARAMS = ("--set-param", "download.dataset=digits", "--set-param", "preprocess.validation_size=200")
 
 
 def main() -> None:
     """Run the demo."""
     clone_to(DEMO)
-    if status := run_dvc("exp", "run", "--name", "demo", *PARAMS, folder=DEMO):
+    if status := run_dvc("exp", "run", "--name", "demo", "--set-param", "download.dataset=digits", folder=DEMO):
         sys.exit(status)
     print(summary(DEMO))
 

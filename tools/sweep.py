@@ -37,7 +37,7 @@ class Sweep:
         return [key for key, values in self.grid.items() if len(values) > 1]
 
     @property
-    def validation_sizes(self) -> list[int]:
+    def validation_sizes(self) -> list[float]:
         """The values of preprocess.validation_size; 0 validates on the test images."""
         return self.grid.get(VALIDATION_SIZE, [(flatten(read_yaml(PARAMS)) | self.base)[VALIDATION_SIZE]])
 
@@ -67,7 +67,7 @@ def read_sweep(path: Path) -> Sweep:
     recipe = str(content["recipe"]) if "recipe" in content else None
     sweep = Sweep(grid, recipe, read_recipe(recipe) if recipe else {})
     if 0 in sweep.validation_sizes and set(sweep.varying) - {SEED}:
-        remedy = f"hold training images out: set it in the grid, as `{VALIDATION_SIZE}: [5000]`"
+        remedy = f"hold training images out: set it in the grid, as `{VALIDATION_SIZE}: [0.1]`"
         raise UserError(f"{where}: {VALIDATION_SIZE} is 0, so settings would be compared on the test images; {remedy}")
     return sweep
 

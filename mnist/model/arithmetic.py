@@ -25,7 +25,7 @@ def _one() -> tf.Variable:
         return tf.Variable(1.0, trainable=False)
 
 
-def fixed(values: tf.Tensor) -> tf.Tensor:
+def materialize(values: tf.Tensor) -> tf.Tensor:
     """The same values, rounded and computed only once.
 
     They are divided by 1, which XLA does not know. So it cannot fuse the operation that computes them with a later one,
@@ -35,16 +35,16 @@ def fixed(values: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def product(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple]]:
+def matmul(left: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple]]:
     """The product of two matrices, (n, inputs) and (inputs, units); its gradients are such products, too.
 
     Each number is a sum over the inputs in ascending order by fused multiply-add, in blocks of BLOCK inputs. The sums
     of the blocks are added in order.
     """
-    left = fixed(left)
+    left = materialize(left)
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        upstream = fixed(upstream)
+        upstream = materialize(upstream)
         # XLA adds in another order if the left operand is transposed within the product. The barrier keeps it outside.
         [transposed] = optimization_barrier(tf.transpose(left))
         return _multiply(upstream, right, transpose_right=True), _multiply(transposed, upstream)
@@ -82,7 +82,7 @@ def _library_cuts(rows: int, inputs: int, units: int, transpose_right: bool) -> 
 def _multiply_float32(left: tf.Tensor, right: tf.Tensor, transpose_right: bool) -> tf.Tensor:
     (rows, inputs), numbers = left.shape, right.shape.num_elements()
     if inputs == 1:
-        return fixed(left * tf.reshape(right, [1, -1]))  # or XLA may fuse it with the addition of the block
+        return materialize(left * tf.reshape(right, [1, -1]))  # or XLA may fuse it with the addition of the block
     if not transpose_right and inputs <= BLOCK and rows < ROWS and numbers > COLUMNS * BLOCK:
         [right] = optimization_barrier(tf.transpose(right))  # so that the library copies it, and does not cut the sums
         transpose_right = True
@@ -104,7 +104,7 @@ def _multiply_float64(left: tf.Tensor, right: tf.Tensor, transpose_right: bool) 
         return start + UNROLLED, add_inputs(total, start, UNROLLED)
 
     # XLA would leave out a constant 0, and fuse the first product instead of the second one.
-    total = fixed(tf.zeros([left.shape[1], right.shape[1]], left.dtype))
+    total = materialize(tf.zeros([left.shape[1], right.shape[1]], left.dtype))
     if last:
         total = tf.while_loop(lambda start, _: start < last, step, (0, total))[1]
     return add_inputs(total, last, right.shape[0] - last)
@@ -115,7 +115,7 @@ def pairwise_sum(values: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
     An odd number is made even by a 0 at the end.
     """
-    values = fixed(values)
+    values = materialize(values)
     while values.shape[axis] > 1:
         if values.shape[axis] % 2:
             values = tf.pad(values, [[0, int(n == axis)] for n in range(len(values.shape))])

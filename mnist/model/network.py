@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mnist.core.files import atomic_write
-from mnist.model.arithmetic import product
+from mnist.model.arithmetic import matmul
 from mnist.model.backend import tf
 from mnist.model.losses import cross_entropy, softmax
 from mnist.model.weights import DenseLayer
@@ -22,8 +22,8 @@ PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 def _predict_batch(values: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
     *hidden, (kernel, bias) = weights
     for (hidden_kernel, hidden_bias), activation in zip(hidden, activations, strict=True):
-        values = getattr(tf.nn, activation)(product(values, hidden_kernel) + hidden_bias)
-    logits = product(values, kernel) + bias
+        values = getattr(tf.nn, activation)(matmul(values, hidden_kernel) + hidden_bias)
+    logits = matmul(values, kernel) + bias
     return softmax(logits), cross_entropy(labels, logits)
 
 

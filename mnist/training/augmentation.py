@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mnist.model.arithmetic import fixed, product
+from mnist.model.arithmetic import materialize, matmul
 from mnist.model.backend import tf
 from mnist.training.params import AugmentationParams
 
@@ -60,15 +60,15 @@ class Augmentation:
         rotation, shearing = (math.radians(angle) for angle in (self.params.rotation, self.params.shear))
         scaling, shift = self.params.scaling, self.params.shift
         bounds = np.array([math.tan(rotation / 2), math.tan(shearing), scaling, scaling, shift, shift], np.float32)
-        half, shear, wider, higher, right, down = tf.unstack(fixed(draws * bounds[:, None, None, None]))
+        half, shear, wider, higher, right, down = tf.unstack(materialize(draws * bounds[:, None, None, None]))
         # Sine and cosine from the tangent of half the angle, which is the number drawn: sums and quotients are rounded
         # the same everywhere, the system's sine is not. Up to 15 degrees the angles are uniform to 2 %.
-        square = fixed(half * half)
+        square = materialize(half * half)
         cosine, sine = (1 - square) / (1 + square), 2 * half / (1 + square)
-        skewed_cosine, skewed_sine = cosine + fixed(shear * sine), fixed(shear * cosine) - sine
+        skewed_cosine, skewed_sine = cosine + materialize(shear * sine), materialize(shear * cosine) - sine
         # Fixed, because a compiler may multiply columns before its loop over the rows, where nothing is added to them.
-        x = fixed((1 + wider) * skewed_cosine * column) + fixed((1 + wider) * skewed_sine * row[:, None])
-        y = fixed((1 + higher) * sine * column) + fixed((1 + higher) * cosine * row[:, None])
+        x = materialize((1 + wider) * skewed_cosine * column) + materialize((1 + wider) * skewed_sine * row[:, None])
+        y = materialize((1 + higher) * sine * column) + materialize((1 + higher) * cosine * row[:, None])
         return x + (middle_x + right), y + (middle_y + down)
 
     def _elastic(self, count: int, draw: Callable[..., tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -76,9 +76,9 @@ class Augmentation:
         blur_rows, blur_columns = (blur_matrix(size, self.params.elastic_sigma) for size in self.image_shape)
         (height, coarse_height), (width, coarse_width) = blur_rows.shape, blur_columns.shape
         noise = tf.reshape(draw(2, (coarse_width, coarse_height), 1), (-1, coarse_height))
-        blurred = tf.reshape(product(noise, self.params.elastic_alpha * blur_rows.T), (-1, coarse_width, height))
+        blurred = tf.reshape(matmul(noise, self.params.elastic_alpha * blur_rows.T), (-1, coarse_width, height))
         rows = tf.reshape(tf.transpose(blurred, (0, 2, 1)), (-1, coarse_width))
-        field = tf.reshape(product(rows, blur_columns.T), (2 * count, height, width))
+        field = tf.reshape(matmul(rows, blur_columns.T), (2 * count, height, width))
         return field[:count], field[count:]
 
     def _sample(self, images: tf.Tensor, x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -118,6 +118,6 @@ def blur_matrix(size: int, sigma: float) -> np.ndarray:
     Simard draws one per pixel. Numbers sigma/2 pixels apart, scaled up, give the same spread and smoothness faster.
     """
     spacing = max(1, int(sigma / 2))
-    distance = np.arange(size)[:, None] - np.arange(0, size, spacing)
-    density = np.exp(-((distance / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
-    return (density * math.sqrt(spacing)).astype(np.float32)
+    factor = math.sqrt(spacing) / (sigma * math.sqrt(2 * math.pi))
+    rows = [[math.exp(-(((x - point) / sigma) ** 2) / 2) for point in range(0, size, spacing)] for x in range(size)]
+    return (factor * np.array(rows)).astype(np.float32)  # NumPy's own exponential depends on the CPU

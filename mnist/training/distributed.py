@@ -75,9 +75,9 @@ class DistributedTraining(Training):
             optimizer.apply(gradients, network.trainable_variables)
 
         def train_step(images, labels, batch, rate, step):  # noqa: ANN001, ANN202, tensors all
-            gradients, losses, hits = differentiate(images, labels, batch, step)
+            gradients, losses, correct = differentiate(images, labels, batch, step)
             update(self.workers.all_reduce(gradients), rate)
-            return losses, hits
+            return losses, correct
 
         return compile_steps(train_step, self.precision, jit_compile=False)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from mnist.model.arithmetic import add_bias, fixed, pairwise_sum, product
+from mnist.model.arithmetic import add_bias, materialize, matmul, pairwise_sum
 from mnist.model.backend import keras, tf
 
 
@@ -11,7 +11,7 @@ class Dense(keras.layers.Dense):
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:  # noqa: ARG002
         """Map (n, inputs) to (n, units)."""
-        products = product(inputs, tf.convert_to_tensor(self.kernel))
+        products = matmul(inputs, tf.convert_to_tensor(self.kernel))
         return self.activation(add_bias(products, tf.convert_to_tensor(self.bias)) if self.use_bias else products)
 
 
@@ -38,7 +38,7 @@ def normalize(inputs: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, epsilon: tf.
     """
 
     def mean_of(values: tf.Tensor) -> tf.Tensor:
-        return fixed(pairwise_sum(values) * (1 / inputs.shape[0]))
+        return materialize(pairwise_sum(values) * (1 / inputs.shape[0]))
 
     mean = mean_of(inputs)
     centered = inputs - mean

@@ -27,8 +27,8 @@ def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndar
 def make_gradient_function(network: keras.Model, label_smoothing: float) -> Callable[..., tuple]:
     """A function of images, float32 (n, pixels), labels, int32 (n,), weights, float32 (n,), and size of a batch.
 
-    It returns gradients of the mean loss, and of each image its loss without smoothing, in nats, and whether it is a
-    hit, both times its weight.
+    It returns gradients of the mean loss, and per image, times its weight, the loss without smoothing, in nats, and 1
+    for a correct prediction.
     """
     variables = network.trainable_variables
     precision = variables[0].dtype
@@ -38,8 +38,8 @@ def make_gradient_function(network: keras.Model, label_smoothing: float) -> Call
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
         upstream = cross_entropy_gradient(labels, logits, label_smoothing) * (weights / size)[:, None]
-        hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == labels, precision)
-        return tape.gradient(logits, variables, upstream), cross_entropy(labels, logits) * weights, hits * weights
+        correct = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == labels, precision)
+        return tape.gradient(logits, variables, upstream), cross_entropy(labels, logits) * weights, correct * weights
 
     return compute_gradients
 
@@ -47,7 +47,7 @@ def make_gradient_function(network: keras.Model, label_smoothing: float) -> Call
 def make_train_step(
     network: keras.Model, optimizer: keras.optimizers.Optimizer, label_smoothing: float, augment: Callable | None
 ) -> Callable[..., tuple]:
-    """A function that trains on one batch, and returns the loss of each image and whether it is a hit."""
+    """A function that trains on one batch, and returns the loss and 1 for a correct prediction, per image."""
     compute_gradients = make_gradient_function(network, label_smoothing)
 
     def train_step(images: tf.Tensor, labels: tf.Tensor, batch: list, rate: tf.Tensor, step: tf.Tensor) -> tuple:
@@ -55,10 +55,10 @@ def make_train_step(
         inputs, targets = tf.gather(images, rows), tf.gather(labels, rows)
         if augment:
             inputs = augment(inputs, step)
-        gradients, losses, hits = compute_gradients(inputs, targets, weights, size)
+        gradients, losses, correct = compute_gradients(inputs, targets, weights, size)
         optimizer.learning_rate.assign(rate)
         optimizer.apply(gradients, network.trainable_variables)
-        return losses, hits
+        return losses, correct
 
     return train_step
 
@@ -66,15 +66,15 @@ def make_train_step(
 def compile_steps(train_step: Callable, precision: str, *, jit_compile: bool = True) -> Callable[..., tuple]:
     """A compiled function that runs the steps `first` to `last - 1` of an epoch.
 
-    It returns the sums of losses and hits at each position of the batch, (n,), in an order that no CPU chooses.
+    It returns, per position of the batch, (n,), the sum of losses and the number of correct predictions.
     """
 
     @tf.function(jit_compile=jit_compile)
     def run_steps(images, labels, batches, rates, steps_before, first, last):  # noqa: ANN001, ANN202, tensors all
-        def body(index: tf.Tensor, loss_sums: tf.Tensor, hit_sums: tf.Tensor) -> tuple:
+        def body(index: tf.Tensor, loss_sums: tf.Tensor, correct_sums: tf.Tensor) -> tuple:
             batch = [part[index] for part in batches]
-            losses, hits = train_step(images, labels, batch, rates[index], steps_before + index)
-            return index + 1, loss_sums + losses, hit_sums + hits
+            losses, correct = train_step(images, labels, batch, rates[index], steps_before + index)
+            return index + 1, loss_sums + losses, correct_sums + correct
 
         zeros = tf.zeros_like(batches[0][0], precision)
         return tf.while_loop(lambda index, *_: index < last, body, (first, zeros, zeros))[1:]

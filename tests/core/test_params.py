@@ -61,8 +61,9 @@ def test_shipped_parameters_are_accepted(section):
     ("key", "text", "value"),
     [
         ("download.dataset", "fashion_mnist", "fashion_mnist"),
-        ("preprocess.validation_size", "0", 0),
-        ("preprocess.validation_size", "05000", 5000),
+        ("preprocess.validation_size", "0", 0.0),
+        ("preprocess.validation_size", ".25", 0.25),
+        ("preprocess.validation_size", "05000", 5000.0),
         ("preprocess.seed", "4294967295", 2**32 - 1),
         ("plot.examples", "100", 100),
         ("train.epochs", "010", 10),

@@ -8,7 +8,7 @@ from small import RNG
 
 from mnist.core.params import read_params, read_yaml
 from mnist.core.paths import ROOT
-from mnist.model.arithmetic import add_bias, fixed, pairwise_sum, product
+from mnist.model.arithmetic import add_bias, materialize, matmul, pairwise_sum
 from mnist.model.backend import tf
 from mnist.model.losses import cross_entropy, cross_entropy_gradient, softmax
 from mnist.model.network import PREDICT_BATCH
@@ -104,7 +104,7 @@ def test_products_and_their_gradients_are_summed_in_order(shape: tuple[int, int,
         random(*size, dtype=dtype) for size in ((images, inputs), (inputs, units), (images, units))
     )
     found = compiled(
-        lambda left, right, upstream: with_gradients(product, [left, right], upstream), left, right, upstream
+        lambda left, right, upstream: with_gradients(matmul, [left, right], upstream), left, right, upstream
     )
     for result, first, second in zip(found, (left, upstream, left.T), (right, right.T, upstream), strict=True):
         rows, columns = (np.unique([0, n - 1, *RNG.integers(0, n, 14)]) for n in result.shape)
@@ -139,9 +139,9 @@ def test_sums_over_the_batch_are_pairwise(shape: tuple[int, int], dtype: str) ->
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_fixed_values_are_rounded_before_they_are_added(dtype: str) -> None:
+def test_materialized_values_are_rounded_before_they_are_added(dtype: str) -> None:
     a, b, c, d = (random(100_000, dtype=dtype) for _ in range(4))
-    [total] = compiled(lambda a, b, c, d: [fixed(a * b) + fixed(c * d)], a, b, c, d)
+    [total] = compiled(lambda a, b, c, d: [materialize(a * b) + materialize(c * d)], a, b, c, d)
     np.testing.assert_array_equal(total, a * b + c * d)
 
 

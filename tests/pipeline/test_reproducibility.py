@@ -90,15 +90,31 @@ def test_folder_and_environment_change_no_byte(reproduced: Checkout, fresh: Chec
     (home / ".keras").mkdir()
     (home / ".keras/keras.json").write_text('{"floatx": "float16", "epsilon": 0.01, "backend": "jax"}')
     strange = {
+        "FREETYPE_PROPERTIES": "truetype:interpreter-version=35",
         "HOME": str(home),
-        "MATPLOTLIBRC": str(home / "matplotlibrc"),
         "KERAS_BACKEND": "jax",
         "LC_ALL": "tr_TR.UTF-8",
+        "MATPLOTLIBRC": str(home / "matplotlibrc"),
+        "MKL_NUM_THREADS": "1",
+        "MPLBACKEND": "svg",
+        "MPLCONFIGDIR": str(home),
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
         "OMP_NUM_THREADS": "1",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "OPENBLAS_NUM_THREADS": "1",
         "PYTHONHASHSEED": "4711",
+        "PYTHONOPTIMIZE": "2",
+        "TF_DETERMINISTIC_OPS": "1",
+        "TF_DISABLE_MKL": "1",
         "TF_ENABLE_ONEDNN_OPTS": "1",
+        "TF_NUM_INTEROP_THREADS": "1",
+        "TF_NUM_INTRAOP_THREADS": "1",
+        "TF_USE_LEGACY_KERAS": "1",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit",
+        "TF2_BEHAVIOR": "0",
         "TZ": "Asia/Kathmandu",
-        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true --xla_cpu_max_isa=SSE4_2",
     }
     elsewhere.repro("../dvc.yaml", cwd="stages", changes=strange, umask=0o077)
     assert elsewhere.outputs() == reproduced.outputs()

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Project:
         default_factory=lambda: [images(TRAIN), labels(TRAIN), images(TEST), labels(TEST)]  # as in FILES
     )
 
-    def write(self, *, validation_size: int = 300, seed: int = 1, cut: int | None = None) -> None:
+    def write(self, *, validation_size: float = 300, seed: int = 1, cut: int | None = None) -> None:
         """Write the raw files, their data set in the catalogue, and the parameters."""
         (self.folder / "raw").mkdir(exist_ok=True)
         files = {}
@@ -98,10 +99,21 @@ def test_seed_decides_which_images_are_held_out():
     assert (choose_held_out(1000, 300, 7) != choose_held_out(1000, 300, 8)).any()
 
 
-@pytest.mark.parametrize("size", [1000, 10**30])
+@pytest.mark.parametrize(("fraction", "size"), [(0.1, 100), (0.1234, 124), (1e-9, 1), (0.999, 999)])
+def test_a_fraction_of_the_images_is_held_out(fraction, size):
+    np.testing.assert_array_equal(choose_held_out(1000, fraction, 3), choose_held_out(1000, size, 3))
+
+
+@pytest.mark.parametrize("size", [1000, 10**30, 0.9999])
 def test_holding_out_all_images_is_refused(size):
-    with pytest.raises(UserError, match=rf"preprocess\.validation_size is {size}, but should be less than the 1000 "):
+    shown = re.escape(f"{size:.12g}")
+    with pytest.raises(UserError, match=rf"preprocess\.validation_size is {shown}, but should leave some of the 1000 "):
         choose_held_out(1000, size, 1)
+
+
+def test_a_number_of_images_with_a_fraction_is_refused():
+    with pytest.raises(UserError, match=r"validation_size is 1\.5, but should be a number of images, or a fraction"):
+        choose_held_out(1000, 1.5, 1)
 
 
 @pytest.mark.parametrize("size", [1, 300, TRAIN - 1])

@@ -12,11 +12,10 @@ import pytest
 from conftest import Checkout
 from scipy.ndimage import gaussian_filter
 
-from mnist.model.backend import tf, use_threads
+from mnist.model.backend import tf
 from mnist.training.augmentation import EXAMPLES, Augmentation, augmented_examples
 from mnist.training.params import AugmentationParams
 
-use_threads(2)
 HEIGHT, WIDTH = SHAPE = (26, 30)
 COUNT = 400
 NONE = {"rotation": 0.0, "scaling": 0.0, "shear": 0.0, "shift": 0.0, "elastic_alpha": 0.0, "elastic_sigma": 6.0}
