@@ -45,7 +45,7 @@ def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
     from mnist.model import network  # here, because importing TensorFlow takes seconds
 
     pixels = np.stack(images).reshape(len(images), -1).astype(np.float32) / 255
-    return network.predict(layers, pixels, np.zeros(len(images), np.int32))[0]
+    return network.predict(layers, pixels)[0]
 
 
 def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict]:

@@ -52,7 +52,8 @@ def main() -> None:
     """Run the stage."""
     data = read_data_summary()
     images, labels = data.load_split("test")
-    probabilities, losses = predict(read_weights(MODEL, data), images, labels)
+    probabilities, log_probabilities = predict(read_weights(MODEL, data), images)
+    losses = -log_probabilities[np.arange(len(labels)), labels]
     # Rounded first, so that the calibration error can be computed from predictions.csv.
     confidence = np.array([round(float(p), 6) for p in probabilities.max(axis=1)])
     predictions = Predictions(labels, probabilities.argmax(axis=1), confidence)

@@ -13,6 +13,7 @@ from mnist.core.params import Params
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # no start-up messages; changes no result
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # otherwise TensorFlow imports Keras, which takes two seconds
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # a GPU sums in another order
 # Otherwise oneDNN computes single operations outside of XLA, rounded by the CPU's widest instructions.
 os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
@@ -33,7 +34,7 @@ __all__ = ["ComputeParams", "keras", "optimization_barrier", "tf", "use_threads"
 
 
 def __getattr__(name: str) -> Any:
-    """Import Keras at its first use, because it takes two seconds, and prediction does not need it."""
+    """Import Keras at its first use: prediction does not need it."""
     if name != "keras":
         raise AttributeError(f"module {__name__} has no attribute {name}")
     import keras

@@ -7,13 +7,18 @@ from mnist.model.backend import tf
 def softmax(logits: tf.Tensor) -> tf.Tensor:
     """The probability of each class, (n, classes)."""
     _, powers, total = _exponentials(logits)
-    return powers / total[:, None]
+    return powers / total
+
+
+def log_softmax(logits: tf.Tensor) -> tf.Tensor:
+    """The natural logarithm of the probability of each class, (n, classes)."""
+    shifted, _, total = _exponentials(logits)
+    return shifted - tf.math.log(total)
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """The negative log of the true class's probability, (n,), in nats; labels are integers (n,)."""
-    shifted, _, total = _exponentials(logits)
-    return tf.math.log(total) - tf.gather(shifted, labels, batch_dims=1)
+    return -tf.gather(log_softmax(logits), labels, batch_dims=1)
 
 
 def cross_entropy_gradient(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
@@ -27,7 +32,7 @@ def cross_entropy_gradient(labels: tf.Tensor, logits: tf.Tensor, smoothing: floa
 
 
 def _exponentials(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The logits less the largest one of each image, their exponentials, and the sum of these, (n,)."""
+    """The logits less the largest one of each image, their exponentials, and the sum of these, (n, 1)."""
     shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
     powers = tf.exp(shifted)
-    return shifted, powers, pairwise_sum(powers, axis=1)
+    return shifted, powers, pairwise_sum(powers, axis=1)[:, None]

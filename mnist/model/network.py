@@ -12,35 +12,35 @@ import numpy as np
 from mnist.core.files import atomic_write
 from mnist.model.arithmetic import matmul
 from mnist.model.backend import tf
-from mnist.model.losses import cross_entropy, softmax
+from mnist.model.losses import log_softmax, softmax
 from mnist.model.weights import DenseLayer
 
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 
 
 @tf.function(jit_compile=True)
-def _predict_batch(values: tf.Tensor, labels: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple:
+def _predict_batch(values: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple[tf.Tensor, tf.Tensor]:
     *hidden, (kernel, bias) = weights
     for (hidden_kernel, hidden_bias), activation in zip(hidden, activations, strict=True):
         values = getattr(tf.nn, activation)(matmul(values, hidden_kernel) + hidden_bias)
     logits = matmul(values, kernel) + bias
-    return softmax(logits), cross_entropy(labels, logits)
+    return softmax(logits), log_softmax(logits)
 
 
-def predict(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predict images, float32 (n, pixels), 0 to 1; compiled by XLA, so bit-identical across CPUs.
+def predict(layers: Sequence[DenseLayer], images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predict images, float32 (n, pixels), 0 to 1; compiled by XLA, bit-identical across CPUs.
 
-    Returns probabilities, float32 (n, classes), and the cross-entropy of each image, float32 (n,), in nats.
+    Returns the probabilities and their natural logarithms, each float32 (n, classes).
     """
     weights = [(tf.constant(layer.kernel), tf.constant(layer.bias)) for layer in layers]
     activations = tuple(layer.activation for layer in layers[:-1])
-    results = [(np.empty((0, len(layers[-1].bias)), np.float32), np.empty(0, np.float32))]
+    parts = [np.empty((2, 0, len(layers[-1].bias)), np.float32)]
     for start in range(0, len(images), PREDICT_BATCH):
         rows = np.arange(start, start + PREDICT_BATCH) % len(images)  # the last batch is padded with the first images
-        parts = _predict_batch(tf.constant(images[rows]), tf.constant(labels[rows], tf.int32), weights, activations)
-        results.append(tuple(part.numpy()[: len(images) - start] for part in parts))
-    probabilities, losses = map(np.concatenate, zip(*results, strict=True))
-    return probabilities, losses
+        batch = _predict_batch(tf.constant(images[rows]), weights, activations)
+        parts.append(np.stack(batch)[:, : len(images) - start])
+    probabilities, log_probabilities = np.concatenate(parts, axis=1)
+    return probabilities, log_probabilities
 
 
 def save_network(layers: Sequence[DenseLayer], name: str, path: Path) -> None:

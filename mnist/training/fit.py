@@ -93,7 +93,8 @@ class Training:
 
     def sum_validation(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """The sum of the cross-entropy, in nats, and the number of correct predictions, float64 (2,)."""
-        probabilities, losses = predict(self.layers, images, labels)
+        probabilities, log_probabilities = predict(self.layers, images)
+        losses = -log_probabilities[np.arange(len(labels)), labels]
         return np.array([math.fsum(losses), np.count_nonzero(probabilities.argmax(axis=1) == labels)])
 
     def validate(self) -> tuple[float, float]:

@@ -99,6 +99,10 @@ def test_the_learning_rates_are_those_of_keras_cosine_decay() -> None:
     np.testing.assert_allclose(constant.ravel(), [0.005] + [0.01] * 19, rtol=1e-6)
 
 
+def losses_of(training: Training, images: np.ndarray) -> np.ndarray:
+    return -predict(training.layers, images)[1][np.arange(len(LABELS)), LABELS]
+
+
 def frozen(training: Training) -> Training:
     """The training with a learning rate of 0, so that the loss of an epoch is that of the initial weights."""
     training.rates = np.zeros_like(training.rates)
@@ -128,15 +132,14 @@ def test_each_step_is_augmented_with_its_own_number() -> None:
     training.run_steps = compile_steps(train_step, "float32")
     losses = [loss for loss, _ in train(training)]
     assert steps.numpy().tolist() == [1] * 6
-    black = predict(training.layers, np.zeros_like(IMAGES), LABELS)[1].mean()
+    black = losses_of(training, np.zeros_like(IMAGES)).mean()
     np.testing.assert_allclose(losses, black, rtol=1e-5)  # the augmented images are those that are trained on
 
 
 @pytest.mark.parametrize("batch_size", [1, 32, 150, 4096])
 def test_every_image_counts_once_per_epoch(batch_size: int) -> None:
     training = frozen(small_training(batch_size=batch_size))
-    _, losses = predict(training.layers, IMAGES, LABELS)
-    assert training.train_epoch(0)[0] == pytest.approx(losses.mean(), rel=1e-5)
+    assert training.train_epoch(0)[0] == pytest.approx(losses_of(training, IMAGES).mean(), rel=1e-5)
 
 
 def trained_weights(**changes) -> bytes:
