@@ -1,19 +1,22 @@
 """Shared by the tests: temporary checkouts in which the real pipeline runs on scikit-learn's digits."""
 
+import hashlib
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from mnist.dataset.digits import digits_files
+from mnist.dataset.catalogue import FILES
+from mnist.dataset.digits import digits_files, gzip_stored, idx_bytes
 from tools.checkout import ROOT, clone_to, environment, git
 
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order of a run
@@ -40,6 +43,18 @@ class Checkout:
         text = (self.folder / path).read_text()
         assert old in text
         (self.folder / path).write_text(text.replace(old, new))
+
+    def add_dataset(self, name: str, arrays: Iterable[np.ndarray], classes: list[str], mirror: Path) -> None:
+        """Write a data set's images and labels, for training and test, to a mirror, and its file in datasets/."""
+        mirror.mkdir()
+        files = {}
+        for file, array in zip(FILES, arrays, strict=True):
+            content = gzip_stored(idx_bytes(array))
+            (mirror / file).write_bytes(content)
+            files[file] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        entry = {"title": name.title(), "mirrors": [str(mirror)], "files": files, "classes": classes}
+        (self.folder / f"datasets/{name}.yaml").write_text(yaml.safe_dump(entry))
+        self.set_param("dataset", name)
 
     def git(self, *arguments: str) -> None:
         subprocess.run([*GIT, *arguments], cwd=self.folder, check=True, capture_output=True)
