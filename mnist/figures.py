@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mnist.core.files import atomic_write
 from mnist.metrics.calibration import BINS, EDGES, Reliability
 from mnist.metrics.interval import wilson_interval
+from mnist.metrics.scores import class_scores
 from mnist.metrics.tables import Predictions
 
 BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#6b6b6b"  # safe for colour blindness (Okabe and Ito 2008)
@@ -48,45 +49,44 @@ def draw_curves(history: dict[str, np.ndarray], title: str, validated_on: str) -
 
 def draw_confusion_matrix(counts: np.ndarray, classes: list[str], title: str) -> Figure:
     """The confusion matrix and the recall per class; `counts` are integers (true class, predicted class)."""
-    size = len(classes)
-    recall = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
+    size, recall = len(classes), class_scores(counts)["recall"]
     diagonal = np.eye(size, dtype=bool)
-    wrong = np.where(diagonal, 0, counts)
+    errors = np.where(diagonal, 0, counts)
     side = max(5.2, size * (0.4 if size <= MAX_COUNTED else 0.2))  # inches
     figure = Figure(figsize=(side, side))
     axes = figure.add_axes((0, 0, 1, 1))
     # Two colour scales: on a common one, the few misclassified images of a cell would look like none.
     axes.imshow(np.where(diagonal, recall[:, None], np.nan), cmap="Blues", vmin=0, vmax=1.6)
-    axes.imshow(np.where(wrong, wrong, np.nan), cmap="Oranges", vmin=0, vmax=max(1, 1.5 * wrong.max()))
+    axes.imshow(np.where(errors, errors, np.nan), cmap="Oranges", vmin=0, vmax=max(1, 1.5 * errors.max()))
     for (row, column), count in np.ndenumerate(counts) if size <= MAX_COUNTED else ():
         colour = "black" if count else "#c8c8c8"
         axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, fontsize=9)
     _label_columns(axes, np.arange(size), classes)
     axes.set_yticks(range(size), classes)
-    _label_right(axes, [f"{100 * value:.1f} %" for value in recall], "recall")
-    title = f"{title}: {wrong.sum():,} of {counts.sum():,} test images misclassified"
+    _label_right(axes, ["–" if np.isnan(value) else f"{100 * value:.1f} %" for value in recall], "recall")
+    title = f"{title}: {errors.sum():,} of {counts.sum():,} test images misclassified"
     axes.set(title=title, xlabel="predicted", ylabel="true")
     return figure
 
 
 def draw_recall(counts: np.ndarray, classes: list[str], title: str) -> Figure:
     """Recall per class with its 95 % interval; `counts` are integers (true class, predicted class)."""
-    hits, totals = np.diag(counts), counts.sum(axis=1)
-    rows, accuracy = np.flatnonzero(totals), hits.sum() / totals.sum()
-    low, high = wilson_interval(hits[rows], totals[rows])
+    correct, totals = np.diag(counts), counts.sum(axis=1)
+    rows, accuracy = np.flatnonzero(totals), correct.sum() / totals.sum()
+    low, high = wilson_interval(correct[rows], totals[rows])
     figure = Figure(figsize=(5, 0.28 * len(classes)))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.axvline(accuracy, color=ORANGE, linestyle="--")
     axes.hlines(rows, low, high, color=BLUE, linewidth=2)
-    axes.plot(hits[rows] / totals[rows], rows, "o", color=BLUE, clip_on=False, zorder=3)
+    axes.plot(correct[rows] / totals[rows], rows, "o", color=BLUE, clip_on=False, zorder=3)
     start = np.floor(low.min() * 50) / 50
     axes.set(xlim=(start, 1), ylim=(len(classes) - 0.5, -0.5))  # the first class on top
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     axes.set_yticks(range(len(classes)), classes)
     axes.tick_params(axis="y", length=0)
-    pairs = zip(hits, totals, strict=True)
-    _label_right(axes, [f"{100 * hit / total:.1f} % of {total:,}" if total else "no images" for hit, total in pairs])
+    pairs = zip(correct, totals, strict=True)
+    _label_right(axes, [f"{100 * part / total:.1f} % of {total:,}" if total else "no images" for part, total in pairs])
     title = f"{title}: recall per class (dashed: accuracy, {100 * accuracy:.2f} %)"
     axes.set(title=title, xlabel=f"recall and its 95 % interval; the axis starts at {100 * start:.0f} %")
     return figure

@@ -20,6 +20,7 @@ from mnist.core.files import read_json, write_text
 from mnist.core.params import read_sections
 from mnist.core.paths import DATA_SUMMARY, HISTORY, METRICS, MODEL, MODEL_CARD, PAGE, PREDICTIONS, relative
 from mnist.metrics.calibration import reliability
+from mnist.metrics.scores import class_scores
 from mnist.metrics.tables import read_history, read_predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import line_chart
@@ -67,6 +68,7 @@ def main() -> None:
     images, labels = data.load_split("test")
     predictions = read_predictions(data.classes, labels)
     confusion = predictions.confusion(len(data.classes))
+    scores = class_scores(confusion)
     files = (MODEL, METRICS, HISTORY, PREDICTIONS, DATA_SUMMARY)
     context = {
         "data": read_json(DATA_SUMMARY),
@@ -76,6 +78,8 @@ def main() -> None:
         "limit": PAD_LIMIT,
         "charts": [line_chart(history, measure) for measure in ("accuracy", "loss")],
         "confusion": confusion,
+        "scores": scores,
+        "weakest": int(np.nanargmin(scores["recall"])),
         "most_confused": (confusion - np.diag(np.diag(confusion))).max(),
         "calibration": reliability(predictions.confidence, ~predictions.wrong).points,
         "predictions": predictions,

@@ -117,7 +117,7 @@ def test_the_confusion_matrix_shows_counts_and_recall():
     (axes,) = confusion_matrix().axes
     assert [text.get_text() for text in axes.texts] == ["90", "1,200", "0", "0", "0", "0", "2", "3", "5"]
     assert [label.get_text() for label in axes.get_yticklabels()] == PETS
-    assert right_labels(axes) == ["7.0 %", "0.0 %", "50.0 %"]
+    assert right_labels(axes) == ["7.0 %", "–", "50.0 %"]
     assert axes.get_title("left") == "Data: 1,205 of 1,300 test images misclassified"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
 
@@ -125,7 +125,7 @@ def test_the_confusion_matrix_shows_counts_and_recall():
 def test_the_confusion_matrix_colours_right_and_wrong_separately():
     (axes,) = confusion_matrix().axes
     right, wrong = (np.ma.masked_invalid(image.get_array()) for image in axes.images)
-    np.testing.assert_array_equal(right.mask, ~np.eye(3, dtype=bool))
+    np.testing.assert_array_equal(right.mask, ~np.diag([True, False, True]))  # the dogs have no images
     np.testing.assert_array_equal(wrong.filled(0), np.where(np.eye(3), 0, COUNTS))
     assert [image.get_cmap().name for image in axes.images] == ["Blues", "Oranges"]
 

@@ -1,1 +1,1 @@
-"""The quality of a network: calibration, confidence intervals, and the tables of results."""
+"""The quality of a network: calibration, confidence intervals, scores per class, and the tables of results."""

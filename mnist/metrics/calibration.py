@@ -38,5 +38,5 @@ class Reliability:
 def reliability(confidence: np.ndarray, correct: np.ndarray) -> Reliability:
     """Bin predictions by confidence, float (n,), 0 to 1, with `correct`, bool (n,); an edge is in the bin below it."""
     bins = np.searchsorted(EDGES[1:-1], confidence)
-    count, hits = np.bincount(bins, minlength=BINS), np.bincount(bins[correct], minlength=BINS)
-    return Reliability(count, hits, np.bincount(bins, confidence, minlength=BINS))
+    count, confidences = np.bincount(bins, minlength=BINS), np.bincount(bins, confidence, minlength=BINS)
+    return Reliability(count, np.bincount(bins[correct], minlength=BINS), confidences)

@@ -1,8 +1,14 @@
 """The report's templates, in mnist/report/templates."""
 
+import math
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+def _percent(fraction: float, digits: int) -> str:
+    """Format a fraction as a percentage; NaN, the score of a class without images, as a dash."""
+    return "–" if math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
 
 
 def render(template: str, context: dict[str, Any]) -> str:
@@ -10,5 +16,5 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment = Environment(autoescape=select_autoescape(["html"]), undefined=StrictUndefined)
     environment.loader = PackageLoader("mnist.report")
     environment.trim_blocks = environment.lstrip_blocks = environment.keep_trailing_newline = True
-    environment.filters["percent"] = lambda fraction, digits: f"{100 * fraction:.{digits}f} %"
+    environment.filters["percent"] = _percent
     return environment.get_template(template).render(context)

@@ -56,7 +56,7 @@ def test_an_edge_belongs_to_the_bin_below_it(confidence, number):
     assert np.flatnonzero(reliability(np.array([confidence]), np.array([True])).count).tolist() == [number]
 
 
-def test_a_bin_has_its_count_its_hits_and_its_sum_of_confidences():
+def test_a_bin_has_its_count_its_correct_ones_and_its_sum_of_confidences():
     bins = reliability(np.array([0.5, 1.0, 0.99, 0.5]), np.array([False, True, False, False]))
     assert bins.count.tolist() == [0] * 7 + [2] + [0] * 6 + [2]
     assert bins.correct.tolist() == [0] * 14 + [1]

@@ -77,8 +77,8 @@ def test_a_data_set_of_ones_own_reruns_all(checkout: Checkout, tmp_path: Path) -
     arrays = [rng.integers(0, end, shape, np.uint8) for shape, end in shapes.items()]
     checkout.add_dataset("noise", arrays, ["a cat", "a dog", "neither"], tmp_path / "mirror")
     assert checkout.repro() == ALL
-    metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
-    assert list(metrics["per_class"]) == ["a cat", "a dog", "neither"]
+    per_class = (checkout.folder / "reports/per_class.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in per_class] == ["class", "a cat", "a dog", "neither"]
     assert np.load(checkout.folder / "data/processed/train_images.npy").shape == (100, 24)
 
 

@@ -1,6 +1,7 @@
 """The content of the report and of the model card, as files."""
 
 import base64
+import csv
 import io
 import json
 import re
@@ -83,10 +84,31 @@ def test_the_model_card_has_the_metrics_of_the_run(reproduced: Checkout) -> None
     card = (reproduced.folder / "reports/model-card.md").read_text()
     metrics = json.loads((reproduced.folder / "reports/metrics.json").read_text())
     assert f"| accuracy | {100 * metrics['accuracy']:.2f} % |" in card
-    assert f"| misclassified | {metrics['errors']} of 360 |" in card
+    assert f"| errors | {metrics['errors']} of 360 |" in card
     assert "- train.epochs: 2\n" in card
     for heading in ("Model", "Data", "Training", "Metrics", "Use and limitations"):
         assert f"\n## {heading}\n" in card
+
+
+def test_a_class_without_test_images_has_no_scores(checkout: Checkout) -> None:
+    path = checkout.folder / "data/processed/test_labels.npy"
+    labels = np.load(path)
+    path.unlink()  # it may be a hard link to DVC's cache
+    np.save(path, np.where(labels == 9, 8, labels).astype(np.uint8))
+    for stage in ("evaluate", "report"):
+        assert checkout.stage(stage).returncode == 0
+    with (checkout.folder / "reports/per_class.csv").open(newline="") as file:
+        *_, last = rows = list(csv.DictReader(file))
+    assert [last[key] for key in ("class", "images", "errors", "precision", "recall", "f1")] == list("900") + [""] * 3
+    metrics = json.loads((checkout.folder / "reports/metrics.json").read_text())
+    assert metrics["macro_f1"] == pytest.approx(np.mean([float(row["f1"]) for row in rows[:-1]]), abs=1e-6)
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert page.count("<td>–</td>") == 3
+    assert page.count('<td class="number">–</td></tr>\n    </tbody>') == 1  # the last row of the confusion matrix
+    assert "nan" not in re.sub(r'<script type="application/json".*?</script>|data:image/[^"]+', "", page, flags=re.S)
+    weakest = min(rows[:-1], key=lambda row: float(row["recall"]))
+    card = (checkout.folder / "reports/model-card.md").read_text()
+    assert f"| class of lowest recall | {weakest['class']}: {100 * float(weakest['recall']):.1f} % |" in card
 
 
 def test_a_network_too_large_for_the_page_has_no_pad(checkout: Checkout) -> None:
@@ -99,14 +121,12 @@ def test_a_network_too_large_for_the_page_has_no_pad(checkout: Checkout) -> None
 
 def test_class_names_are_escaped(checkout: Checkout) -> None:
     names = json.dumps(["<b>", "a & b", '"q"', "</script>", "{{ x }}", "'", "6", "7", "8", "9"])
-    for file in ("data.json", "metrics.json", "predictions.csv"):
+    for file in ("data.json", "predictions.csv"):
         path = checkout.folder / "reports" / file
         text = path.read_text()
         for number, name in enumerate(json.loads(names)[:6]):
             if file == "data.json":
                 text = text.replace(f'"class": "{number}"', f'"class": {json.dumps(name)}')
-            elif file == "metrics.json":
-                text = text.replace(f'    "{number}": {{', f"    {json.dumps(name)}: {{")
             else:
                 quoted = '"' + name.replace('"', '""') + '"'
                 text = re.sub(rf"(?m)(?<=,){number}(?=,)", lambda _, quoted=quoted: quoted, text)

@@ -74,7 +74,7 @@ def test_verify_reproduces_several_workers_on_one_machine(checkout: Checkout) ->
     done = checkout.run("-m", "tools.verify")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "train.workers 2" in done.stdout
-    assert "all 26 outputs are the same, bit for bit" in done.stdout
+    assert "all 27 outputs are the same, bit for bit" in done.stdout
 
 
 def test_verify_names_the_output_that_differs(checkout: Checkout) -> None:
