@@ -25,6 +25,7 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
     ("stage", "old", "new", "message"),
     [
         ("download", "dataset: digits", "dataset: digit", "download.dataset is 'digit', but datasets/ has only digits"),
+        ("download", "dataset: digits", "dataset: My-Set", "should be a name of lower-case letters, digits and _"),
         ("download", "dataset: digits", "dataset: 7", "download.dataset is 7, but should be a valid string"),
         ("preprocess", "validation_size: 200", "validation_size: 1437", "less than the 1437 training images"),
         ("preprocess", "validation_size: 200", "validation_size: -1", "validation_size is -1, but should be greater"),
