@@ -69,8 +69,8 @@ def judge(revision: str) -> bool:
         raise UserError(f"{NAME} is not in git at {revision}; name a revision that has it: make gate REV=...")
     actual_there, predicted_there = parse(content, f"at {revision}")
     if not np.array_equal(actual, actual_there):
-        remedy = "commit these results, or name a revision of the same data set: make gate REV=..."
-        raise UserError(f"{NAME} at {revision} has different test images, as of another data set; {remedy}")
+        remedy = "commit the results here, or name a revision of the same data set: make gate REV=..."
+        raise UserError(f"{NAME} at {revision} has different test images; {remedy}")
 
     here, there = predicted == actual, predicted_there == actual
     low, high = wilson_interval(here.sum(), len(here))
