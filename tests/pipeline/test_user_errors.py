@@ -165,10 +165,8 @@ def test_under_dvc_an_unknown_data_set_is_reported_by_dvc(checkout: Checkout) ->
 
 
 def test_unreachable_sources_are_all_listed(unreproduced: Checkout) -> None:
-    nothing = unreproduced.folder / "nothing"
     unreproduced.edit("params.yaml", "dataset: digits", "dataset: mnist")
     unreproduced.edit("datasets/mnist.yaml", "https://", "http://127.0.0.1:9/")
-    message = refused(unreproduced, "download", changes={"DATASET_MIRROR": str(nothing)})
-    assert f"{nothing}: not found" in message
+    message = refused(unreproduced, "download", changes={"DATASET_MIRROR": ""})
     assert message.count("http://127.0.0.1:9/") >= 3
     assert "set DATASET_MIRROR" in message
