@@ -39,7 +39,7 @@ def test_dvc_sets_a_parameter_to_the_exact_value(tmp_path: Path, key: str, value
 
 
 @pytest.mark.slow
-def test_a_killed_recipe_keeps_the_earlier_result_and_is_cleared_by_the_next_command(checkout: Checkout) -> None:
+def test_a_killed_recipe_keeps_the_earlier_result_and_is_cleared_by_the_next(checkout: Checkout) -> None:
     path = checkout.folder / "recipes/mine.yaml"
     path.write_text("plot: {examples: 7}\n")
     assert checkout.run("-m", "tools.recipe", "mine").returncode == 0
