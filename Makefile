@@ -1,5 +1,14 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-unexport PYTHONPATH PYTHONHOME
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PIP_TARGET PIP_PREFIX
+export PIP_USER := 0
+# In a container, a user may have neither a name nor a home; DVC needs both.
+export USER := $(or $(USER),$(shell id -un 2>/dev/null || id -u))
+export HOME := $(or $(HOME),$(CURDIR)/build/home)
+
+# Set up again a .venv that was left half-made, or whose Python the system has replaced.
+ifneq ($(wildcard .venv/ready),)
+    $(shell .venv/bin/python -c 'import pip' 2>/dev/null || rm .venv/ready .venv/ready-dev 2>/dev/null)
+endif
 
 .DEFAULT_GOAL := run
 .PHONY: run demo recipe sweep cluster push verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
@@ -11,19 +20,19 @@ demo: .venv/ready ## run the pipeline on scikit-learn's digits, offline, in buil
 	@python -m tools.demo
 
 recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=recipe, without it list them; FRESH=1 runs all stages
-	@python -m tools.recipe $(if $(findstring command line,$(origin NAME)),$(NAME)) $(if $(FRESH),--fresh)
+	@python -m tools.recipe $(if $(findstring command line,$(origin NAME)),"$(NAME)") $(if $(FRESH),--fresh)
 
 sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked by validation accuracy; GRID=file
-	@python -m tools.sweep $(GRID)
+	@python -m tools.sweep $(if $(GRID),"$(GRID)")
 
 cluster: .venv/ready ## train with several workers, as processes on this machine, and compare with one: WORKERS=2
-	@python -m tools.cluster $(WORKERS) $(if $(PRECISION),--precision $(PRECISION))
+	@python -m tools.cluster $(WORKERS) $(if $(PRECISION),--precision "$(PRECISION)")
 
 push: .venv/ready ## push every run to DVC's remote; other machines take it from there by `dvc repro --pull`
 	@python -m tools.push
 
 verify: .venv/ready ## check that a run from nothing gives the bytes of dvc.lock; STAGE=name runs up to one stage
-	@python -m tools.verify $(if $(STAGE),--stage $(STAGE))
+	@python -m tools.verify $(if $(STAGE),--stage "$(STAGE)")
 
 gate: .venv/ready ## is the accuracy above the floor of params.yaml, and without a drop since a revision; REV=HEAD
 	@python -m tools.gate $(if $(REV),"$(REV)")
@@ -44,7 +53,7 @@ fuzz: .venv/ready-dev ## test the reader of the data set on a million invalid fi
 	@python -m tests.dataset.fuzz_idx
 
 bench: .venv/ready ## compare with the tutorial's program, in docs/benchmark.md (30 minutes)
-	@python -m tools.bench $(if $(ONLY),--only $(ONLY))
+	@python -m tools.bench $(if $(ONLY),--only "$(ONLY)")
 
 check: .venv/ready-dev ## formatting, lint, types
 	@ruff format --check .

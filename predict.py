@@ -75,6 +75,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print a list of path, label and probabilities, or error")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")
     options = parser.parse_args()
+    for path in options.images:
+        if path.is_dir() and any(entry.is_dir() for entry in path.iterdir()):
+            print(f"{path}: images in its sub-folders are not read; name these: {path}/*/", file=sys.stderr)
     paths = [file for path in options.images for file in find_images(path)]
     if not paths:
         raise UserError(f"no .png, .jpg or .jpeg file in {', '.join(map(str, options.images))}")

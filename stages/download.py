@@ -17,7 +17,7 @@ from mnist.dataset.fetch import fetch, list_sources
 def download_files(dataset: Dataset, folder: Path) -> list[str]:
     """Download the files that `folder` lacks, all of them or none; return the sources used."""
     wanted = [name for name, published in dataset.files.items() if not published.matches(folder / name)]
-    sources = list_sources(dataset.mirrors)
+    sources = list_sources(dataset)
     with ExitStack() as files:
         partials = {name: files.enter_context(atomic_write(folder / name)) for name in wanted}
         used = [fetch(name, dataset.files[name], sources, partial) for name, partial in partials.items()]

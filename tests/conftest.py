@@ -180,5 +180,15 @@ def checkpoints(checkout: Checkout) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in paths if not path.name.startswith(".partial-")}
 
 
+def use_this_python(checkout: Checkout) -> None:
+    """Let make use the Python that runs the tests, instead of setting up .venv."""
+    python = checkout.folder / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    for name in ("ready", "ready-dev"):
+        (checkout.folder / ".venv" / name).touch()
+
+
 def copy_of(checkout: Checkout, folder: Path) -> Checkout:
     return Checkout(Path(shutil.copytree(checkout.folder, folder / "clone")))

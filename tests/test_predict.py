@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -117,6 +118,26 @@ def test_wrong_arguments_are_explained(
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_of_the_output_may_end_early(reproduced: Checkout, pictures: Path) -> None:
+    with reproduced.start("predict.py", str(pictures)) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == ""
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_sub_folders_are_named(reproduced: Checkout, pictures: Path, tmp_path: Path, images: int) -> None:
+    shutil.copytree(pictures, tmp_path / "parent/sevens")
+    if images:
+        shutil.copy(pictures / "00.png", tmp_path / "parent")
+    done = reproduced.run(str(reproduced.folder / "predict.py"), "parent/", cwd=str(tmp_path))
+    first, *rest = done.stderr.splitlines()
+    assert first == "parent: images in its sub-folders are not read; name these: parent/*/"
+    assert rest == ([] if images else ["predict: no .png, .jpg or .jpeg file in parent"])
+    assert len(done.stdout.splitlines()) == images
 
 
 def test_without_a_model_the_message_names_the_command(unreproduced: Checkout, pictures: Path) -> None:

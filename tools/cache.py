@@ -1,16 +1,36 @@
 """Two things that DVC leaves to `make`: corrupt files in its cache, and the earlier results after a failed run."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc_data.hashfile.hash import file_md5
 
+from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
 from tools.checkout import ROOT, git
 
 LOCK = ROOT / "dvc.lock"
+
+
+@contextmanager
+def open_repo() -> Iterator[Repo]:
+    """The checkout as DVC sees it, with its configuration of every level; DVC's errors are UserErrors."""
+    try:
+        with Repo(str(ROOT)) as repo:
+            yield repo
+    except DvcException as error:
+        raise UserError(str(error)) from None
+
+
+def is_cached() -> bool:
+    """Whether DVC's cache, wherever it is, has a result of dvc.lock."""
+    with open_repo() as repo:
+        return any(out.hash_info and out.use_cache and not out.changed_cache() for out in repo.index.outs)
 
 
 def outputs_of(lock: Path) -> dict[str, dict[str, str]]:
@@ -24,7 +44,7 @@ def report_corrupt() -> bool:
 
     DVC trusts a cached file that is write-protected, and an output whose time and size have not changed.
     """
-    with Repo(str(ROOT)) as repo:
+    with open_repo() as repo:
         outs = [out for out in repo.index.outs if out.hash_info and out.hash_name == "md5" and out.is_in_repo]
         files = [(Path(out.cache.oid_to_path(oid)), oid, path) for out in outs for oid, path in list_objects(out)]
     found = {cached: file_md5(str(cached)) for cached in {cached for cached, _, _ in files} if cached.is_file()}
@@ -50,7 +70,7 @@ def list_objects(out: Output) -> list[tuple[str, Path]]:
 
 def restore_missing() -> None:
     """Restore the results in dvc.lock that DVC deleted for a run that failed, from its cache or else from git."""
-    with Repo(str(ROOT)) as repo:
+    with open_repo() as repo:
         link_types = repo.cache.repo.cache_types
         for out in repo.index.outs:
             if out.hash_info and out.is_in_repo and not out.exists:
@@ -59,5 +79,5 @@ def restore_missing() -> None:
                 out.use_cache = True
                 if not out.changed_cache():
                     out.checkout()
-                elif not git("diff", "--name-only", "HEAD", "--", "dvc.lock"):
-                    git("restore", out.fs_path)
+                elif git("restore", out.fs_path) is not None and out.changed_checksum():
+                    Path(out.fs_path).unlink()  # git has the result of a different run

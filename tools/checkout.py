@@ -7,28 +7,49 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mnist.core.params import read_yaml
+from mnist.core.errors import UserError
+from mnist.core.params import read_params
+from mnist.core.paths import RAW
+from mnist.dataset.catalogue import DownloadParams, find_dataset
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def clone_to(folder: Path) -> None:
-    """Clone the checkout's last commit to `folder`, replacing what was there."""
+def clone_to(folder: Path) -> Path:
+    """Clone the last commit to `folder`, replacing what was there; return the project's root in the clone."""
+    require_commit()
     shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["git", "clone", "--quiet", "--no-local", str(ROOT), str(folder)], check=True)
+    top = ROOT / run_git("rev-parse", "--show-cdup")  # the project may be a sub-folder of a repository
+    run_git("clone", "--quiet", "--no-local", str(top), str(folder))
+    return folder / run_git("rev-parse", "--show-prefix")
 
 
-def git(*arguments: str, env: Mapping[str, str] | None = None) -> str | None:
-    """Run git in the checkout; return its output without the final newline, None if it fails."""
+def run_git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Run git in the checkout; return its output without the final newline, UserError with its message if it fails."""
     options: Any = {"cwd": ROOT, "env": env, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
     done = subprocess.run(["git", *arguments], **options)
-    return None if done.returncode else done.stdout.strip()
+    if done.returncode:
+        raise UserError(f"git {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def git(*arguments: str) -> str | None:
+    """Run git in the checkout; return its output without the final newline, None if it fails or is not installed."""
+    with suppress(UserError, FileNotFoundError):
+        return run_git(*arguments)
+    return None
+
+
+def require_commit() -> None:
+    """Raise a UserError, with git's own remedy, if the project is not part of the last commit of a git repository."""
+    try:
+        run_git("cat-file", "-e", "HEAD:./dvc.yaml")
+    except UserError as error:
+        raise UserError(f"this needs git, with the project committed; {error}") from None
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -51,20 +72,19 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
 
 
 def data_source() -> dict[str, str]:
-    """The variable with a local folder of raw files, which the download stage of a clone tries first and checks."""
-    for folder in (os.environ.get("DATASET_MIRROR", ""), str(ROOT / "data/raw")):
-        if os.path.isdir(folder):
-            return {"DATASET_MIRROR": os.path.abspath(folder)}
-    return {}
+    """The variable with the source of the raw files for a clone: the user's, or data/raw if its files are intact."""
+    if own := os.environ.get("DATASET_MIRROR"):
+        return {"DATASET_MIRROR": os.path.abspath(own) if os.path.isdir(own) else own}
+    published = find_dataset(read_params(DownloadParams).dataset).files
+    return {"DATASET_MIRROR": str(RAW)} if all(file.matches(RAW / name) for name, file in published.items()) else {}
 
 
 def set_params(folder: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
     """Change values in a clone's params.yaml, by section and key."""
-    path = folder / "params.yaml"
-    content = read_yaml(path)
-    for section, values in changes.items():
-        content[section].update(values)
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    from dvc.utils.hydra import apply_overrides  # here, since `make bench` imports this module and measures memory
+
+    pairs = [(f"{section}.{key}", value) for section, values in changes.items() for key, value in values.items()]
+    apply_overrides(folder / "params.yaml", [f"{name}={json.dumps(value)}" for name, value in pairs])
 
 
 def describe_result(read: Callable[[str], str]) -> str:

@@ -6,6 +6,7 @@ add in a different order than one worker, and training amplifies the rounding: i
 
 import argparse
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -60,31 +61,34 @@ def main() -> None:
     """Run the tool."""
     import pandas as pd  # here, since `make bench` imports this module and measures memory
 
+    from tools.cache import open_repo
+
     parser = argparse.ArgumentParser(prog="make cluster", description=__doc__)
     parser.add_argument("workers", nargs="?", type=int, default=2, choices=range(2, 17), metavar="2..16")
     parser.add_argument("--precision", default="float64", choices=("float32", "float64"), help="(float64)")
     arguments = parser.parse_args()
-    clone_to(CLONE)
-    shutil.copyfile(ROOT / "params.yaml", CLONE / "params.yaml")
-    run_dvc("config", "--local", "--quiet", "cache.dir", str(ROOT / ".dvc/cache"), folder=CLONE)
-    if run_dvc("repro", "preprocess", folder=CLONE, changes=data_source()):
+    clone = clone_to(CLONE)
+    shutil.copyfile(ROOT / "params.yaml", clone / "params.yaml")
+    with open_repo() as repo:
+        run_dvc("config", "--local", "--quiet", "cache.dir", repo.cache.local_cache_dir, folder=clone)
+    if run_dvc("repro", "preprocess", folder=clone, changes=data_source()):
         raise UserError("the data could not be prepared; DVC prints above why")
     histories = []
     for count in (1, arguments.workers):
-        set_params(CLONE, {"train": {"precision": arguments.precision, "workers": count}})
+        set_params(clone, {"train": {"precision": arguments.precision, "workers": count}})
         start = time.monotonic()
-        with workers(count, CLONE) as chief:
-            if run_dvc("repro", "train", folder=CLONE, changes=chief):
+        with workers(count, clone) as chief:
+            if run_dvc("repro", "train", folder=clone, changes=chief):
                 raise UserError(f"training with {count} workers failed; DVC prints above why")
         seconds = time.monotonic() - start
-        histories.append(pd.read_csv(CLONE / "reports/history.csv", index_col="epoch"))
+        histories.append(pd.read_csv(clone / "reports/history.csv", index_col="epoch"))
     one, several = histories
     table = pd.concat([each.add_suffix(f" of {n}") for each, n in zip(histories, (1, count), strict=True)], axis=1)
     columns = [f"{name} of {n}" for name in one for n in (1, count)]
     print(f"\n{table[columns].to_string(float_format='%.6f')}\n")
     largest = ", ".join(f"{name} {difference:.6f}" for name, difference in (one - several).abs().max().items())
     print(f"The largest differences, in {arguments.precision}: {largest}")
-    print(f"{count} workers took {seconds:.0f} s; their output is in build/cluster/worker-*.log")
+    print(f"{count} workers took {seconds:.0f} s; their output is in {os.path.relpath(clone)}/worker-*.log")
 
 
 if __name__ == "__main__":

@@ -5,18 +5,22 @@ DVC runs them in a temporary folder (--temp), so that the working tree stays as 
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 from ruamel.yaml import YAML
 
 from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
 from mnist.core.paths import CHECKPOINTS, PARAMS
-from tools.checkout import data_source, git, run_dvc
+from tools.checkout import ROOT, data_source, git, require_commit, run_dvc
 
+RUNNING = ROOT / ".dvc/tmp/exps/standalone"  # a temporary folder per experiment
 CODE = ("dvc.yaml", "stages", "mnist", "datasets")
 
 
@@ -61,27 +65,47 @@ def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experi
 
     If DVC or a stage fails (UserError), or after Ctrl-C, an earlier experiment of this name is kept.
     """
-    earlier = None if fresh else git("rev-parse", "--quiet", "--verify", _ref(name))
+    earlier = not fresh and git("rev-parse", "--quiet", "--verify", _ref(name))
+    target = f"{name}.new" if earlier else name  # DVC replaces one only with --force, which would run all stages
     if earlier:
-        git("update-ref", "-d", _ref(name))  # DVC replaces it only with --force, which would run all stages
+        git("update-ref", "-d", _ref(target))  # of a run that was killed as it ended
     params = [word for key, value in changes.items() for word in ("--set-param", set_param(key, value))]
     start = time.monotonic()
-    command = ("exp", "run", "--temp", "--name", name, *params, *(["--force"] if fresh else []))
+    command = ("exp", "run", "--temp", "--name", target, *params, *(["--force"] if fresh else []))
     status = run_dvc(*command, changes=_environment(fresh))
-    if status and earlier:
-        git("update-ref", _ref(name), earlier)
     if status == 130:
         raise KeyboardInterrupt
-    revision = git("rev-parse", "--quiet", "--verify", _ref(name))
+    revision = git("rev-parse", "--quiet", "--verify", _ref(target))
     if status or not revision:
         raise UserError(f"experiment {name} failed; DVC prints above why")
+    if earlier:
+        git("update-ref", _ref(name), revision)
+        git("update-ref", "-d", _ref(target))
     return Experiment(name, revision, time.monotonic() - start)
 
 
-def warn_uncommitted(tool: str) -> None:
-    """Name the uncommitted changes, which DVC silently makes part of an experiment."""
+def prepare(tool: str) -> None:
+    """Check that DVC can store experiments, and clear killed ones; name uncommitted changes, which DVC includes.
+
+    UserError if git cannot read the last commit, or the repository is a shallow clone.
+    """
+    require_commit()
+    if git("rev-parse", "--is-shallow-repository") == "true":
+        raise UserError("DVC cannot store an experiment in a shallow clone; complete it: git fetch --unshallow")
+    clear_killed()
     if changed := git("diff", "--name-only", "HEAD", "--", "params.yaml", *CODE):
         print(f"{tool}: uncommitted changes are part of the experiment: {', '.join(changed.split())}", flush=True)
+
+
+def clear_killed() -> None:
+    """Delete the folders of experiments whose processes were killed: DVC would list these as running for ever."""
+    folders = list(RUNNING.glob("tmp*"))
+    processes = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
+    # The process of an experiment enters its folder once that is complete.
+    starting = any({"exp", "run"} <= set(p["cmdline"] or ()) and p["cwd"] == str(ROOT) for p in processes)
+    for folder in [] if starting else folders:
+        if not any(Path(p["cwd"] or "/").is_relative_to(folder) for p in processes):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ref(name: str) -> str:

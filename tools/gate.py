@@ -17,7 +17,7 @@ from mnist.core.files import missing_file
 from mnist.core.params import Params, read_params
 from mnist.core.paths import PREDICTIONS, relative
 from mnist.metrics.interval import wilson_interval
-from tools.checkout import git
+from tools.checkout import git, require_commit
 
 NAME = relative(PREDICTIONS)
 
@@ -58,6 +58,7 @@ def mcnemar_p_value(newly_wrong: int, newly_right: int) -> float:
 
 def judge(revision: str) -> bool:
     """Print the numbers and the verdict; return whether the gate is passed. UserError if predictions do not compare."""
+    require_commit()
     params = read_params(GateParams)
     if not PREDICTIONS.exists():
         raise missing_file(PREDICTIONS)
@@ -68,7 +69,8 @@ def judge(revision: str) -> bool:
         raise UserError(f"{NAME} is not in git at {revision}; name a revision that has it: make gate REV=...")
     actual_there, predicted_there = parse(content, f"at {revision}")
     if not np.array_equal(actual, actual_there):
-        raise UserError(f"{NAME} at {revision} has different test images; name a revision of the same data set")
+        remedy = "commit the results here, or name a revision of the same data set: make gate REV=..."
+        raise UserError(f"{NAME} at {revision} has different test images; {remedy}")
 
     here, there = predicted == actual, predicted_there == actual
     low, high = wilson_interval(here.sum(), len(here))

@@ -22,7 +22,8 @@ from dvc_data.hashfile.build import build
 from dvc_data.index import DataIndexDirError
 
 from mnist.core.errors import UserError
-from tools.checkout import ROOT, git
+from tools.cache import open_repo
+from tools.checkout import ROOT, require_commit, run_git
 
 MEANINGS = {"modified": "is modified", "deleted": "is missing or not in git", "new": "is not in dvc.lock"}
 
@@ -30,13 +31,10 @@ MEANINGS = {"modified": "is modified", "deleted": "is missing or not in git", "n
 def export_tracked_files(folder: Path) -> Path:
     """Write the tracked files to a folder, with the line ends of a clone; return the project's root in it."""
     env = {**os.environ, "GIT_INDEX_FILE": f"{folder}/index"}
-    index, _, prefix = (git("rev-parse", "--git-path", "index", "--show-prefix") or "").partition("\n")
-    if not index:
-        raise UserError(f"{ROOT} is not in a git repository")
+    index, _, prefix = run_git("rev-parse", "--git-path", "index", "--show-prefix").partition("\n")
     shutil.copyfile(ROOT / index, folder / "index")
     for command in (["add", "--update", ":/"], ["checkout-index", "--all", f"--prefix={folder}/files/"]):
-        if git(*command, env=env) is None:
-            raise UserError(f"git {command[0]} failed; `git status` may show why")
+        run_git(*command, env=env)
     (folder / "files" / prefix / ".dvc").mkdir(exist_ok=True)
     return folder / "files" / prefix
 
@@ -88,12 +86,14 @@ def dependency_status(repo: Repo, dep: Output) -> dict[str, str]:
 def main() -> int:
     """Check; return the exit status: 0 if dvc.lock is up to date, 1 if not."""
     try:
-        with tempfile.TemporaryDirectory(prefix="locked-") as folder, Repo(str(ROOT)) as repo:
+        require_commit()
+        with tempfile.TemporaryDirectory(prefix="locked-") as folder, open_repo() as repo:
             config = {"core": {"no_scm": True, "site_cache_dir": folder}, "cache": {"dir": repo.cache.local_cache_dir}}
             with chdir(export_tracked_files(Path(folder))), Repo(config=config) as export:
                 problems = list(find_changes(export))
     except (UserError, DvcException) as error:
-        problems = [str(error)]
+        print(f"locked: {error}", file=sys.stderr)
+        return 1
     if problems:
         problems.append("run `dvc repro`, and commit dvc.lock and reports with the change")
         print("\n".join(f"locked: {problem}" for problem in problems), file=sys.stderr)

@@ -5,25 +5,19 @@
 
 from pathlib import Path
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
 from mnist.core.errors import UserError, run_stage
-from tools.checkout import ROOT
+from tools.cache import open_repo
 
 
 def main() -> None:
     """Run the tool."""
-    with Repo(str(ROOT)) as repo:
+    with open_repo() as repo:
         remote = repo.config["core"].get("remote")
         if not remote:
             raise UserError("DVC has no remote yet; name one: dvc remote add --default NAME ADDRESS")
-        try:
-            repo.push(run_cache=True)
-            runs = [(run.parent.name, run.name) for run in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
-            result = repo.cloud.push(repo.stage_cache.get_used_objs(runs).get(None, set()))
-        except DvcException as error:
-            raise UserError(str(error)) from None
+        repo.push(run_cache=True)
+        runs = [(run.parent.name, run.name) for run in Path(repo.stage_cache.cache_dir).glob("*/*/*")]
+        result = repo.cloud.push(repo.stage_cache.get_used_objs(runs).get(None, set()))
     if result.failed:
         raise UserError(f"{len(result.failed)} files could not be pushed; DVC prints above why")
     print(f"push: {len(runs)} runs of stages are in the remote {remote}; elsewhere `dvc repro --pull` takes them over")

@@ -9,7 +9,7 @@ import yaml
 from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_yaml
 from tools.checkout import ROOT, describe_result
-from tools.experiment import Experiment, find, flatten, run, warn_uncommitted
+from tools.experiment import Experiment, find, flatten, prepare, run
 
 RECIPES = ROOT / "recipes"
 
@@ -47,7 +47,7 @@ def main() -> None:
         print(f"The recipes are\n{list_recipes()}")
         return
     changes = read_recipe(name)
-    warn_uncommitted("recipe")
+    prepare("recipe")
     earlier = find(name, changes)
     if earlier and not fresh:
         print(f"recipe: {name} has run before; `make recipe NAME={name} FRESH=1` runs all stages again")

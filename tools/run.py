@@ -9,20 +9,21 @@ from dvc.cli import main as dvc
 
 from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_params
+from mnist.core.paths import RAW
 from mnist.dataset.catalogue import Dataset, DownloadParams, find_dataset
 from tools import demo
-from tools.cache import LOCK, report_corrupt, restore_missing
+from tools.cache import LOCK, is_cached, report_corrupt, restore_missing
 from tools.checkout import ROOT, environment, summary
 
 
 def is_reachable(dataset: Dataset) -> bool:
     """Whether a source returns the smallest file of the data set."""
-    from mnist.dataset.fetch import fetch, list_sources  # here, since a second `make` does not need it
+    from mnist.dataset.fetch import fetch  # here, since a second `make` does not need it
 
     name, published = min(dataset.files.items(), key=lambda item: item[1].size)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            fetch(name, published, list_sources(dataset.mirrors), Path(folder, name), timeout=5, retry_after=())
+            fetch(name, published, dataset.mirrors, Path(folder, name), timeout=5, retry_after=())
     except UserError:
         return False
     return True
@@ -38,8 +39,11 @@ def reproduce(*options: str) -> None:
 def main() -> None:
     """Run the pipeline, or the demo."""
     dataset = find_dataset(read_params(DownloadParams).dataset)  # DVC would only name a missing file in datasets/
-    first_run = not (ROOT / "data/raw").exists() and not (ROOT / ".dvc/cache").exists()
-    if first_run and not is_reachable(dataset):
+    if not any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):  # downloaded as a ZIP file
+        dvc(["config", "core.no_scm", "true"])
+    first_run = not RAW.exists() and not is_cached()
+    # A source that the user names is either used or an error; the demo is for a machine without any.
+    if first_run and not os.environ.get("DATASET_MIRROR") and not is_reachable(dataset):
         print(f"No source of {dataset.title} can be reached: running the demo on scikit-learn's digits", flush=True)
         demo.main()
         return

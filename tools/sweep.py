@@ -17,7 +17,7 @@ from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_yaml
 from mnist.core.paths import PARAMS, relative
 from tools.checkout import ROOT
-from tools.experiment import Experiment, find, flatten, run, set_param, warn_uncommitted
+from tools.experiment import Experiment, find, flatten, prepare, run, set_param
 from tools.recipe import read_recipe
 
 SEED, VALIDATION_SIZE = "train.seed", "preprocess.validation_size"
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make sweep", description=__doc__)
     parser.add_argument("file", nargs="?", default=ROOT / "sweep.yaml", type=Path, help="the grid (sweep.yaml)")
     sweep = read_sweep(parser.parse_args().file)
-    warn_uncommitted("sweep")
+    prepare("sweep")
     try:
         results = run_all(sweep)
     except KeyboardInterrupt:

@@ -42,11 +42,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make verify", description=__doc__)
     parser.add_argument("--stage", help="verify up to this stage only")
     stage = parser.parse_args().stage
-    if git("status", "--porcelain"):
+    if git("status", "--porcelain", "--", "."):
         print("verify: verifying the last commit, without the changes in the working tree", flush=True)
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        clone = Path(folder, "clone")
-        clone_to(clone)
+        clone = clone_to(Path(folder, "clone"))
         expected, params = outputs_of(clone / "dvc.lock"), read_yaml(clone / "params.yaml")
         settings = {"compute.threads": params["compute"]["threads"], "train.workers": params["train"]["workers"]}
         environment = "on " + ", ".join(f"{name} {value}" for name, value in {**machine(), **settings}.items())

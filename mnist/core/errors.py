@@ -1,5 +1,6 @@
 """How a stage ends: a user error or Ctrl-C as one message, without a traceback."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,13 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; print an expected failure as one message, and exit with status 1."""
     name = Path(sys.argv[0]).stem
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except UserError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:

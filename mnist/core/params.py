@@ -1,11 +1,12 @@
 """Reading params.yaml: each section as a typed class, with errors that name the key, the value and the remedy."""
 
 import difflib
+import re
 import reprlib
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
@@ -25,6 +26,17 @@ class Params(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
     section: ClassVar[str]
+
+
+def matching(pattern: str, meaning: str) -> AfterValidator:
+    """A check that all of a text matches a regular expression, which the error describes in words."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {meaning}")
+        return text
+
+    return AfterValidator(check)
 
 
 Section = TypeVar("Section", bound=Params)
@@ -91,7 +103,7 @@ def _explain(section: type[Params], problem: Any) -> str:
         return f"unknown key {key}: {_hint(problem['loc'][-1], tuple(section.model_fields))}"
     if problem["type"] == "missing":
         return f"{key} is missing"
-    allowed = problem["msg"].removeprefix("Input ").removeprefix("String ")
+    allowed = problem["msg"].removeprefix("Input ").removeprefix("String ").removeprefix("Value error, ")
     return f"{key} is {SHORT_REPR.repr(problem['input'])}, but {allowed}"
 
 

@@ -1,13 +1,14 @@
 """The catalogue of data sets, one YAML file each in datasets/: sources, checksums and class names."""
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mnist.core.errors import UserError
-from mnist.core.params import Params, read_yaml
+from mnist.core.params import Params, matching, read_yaml
 from mnist.core.paths import DATASETS, relative
 
 FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -17,7 +18,7 @@ class DownloadParams(Params):
     """The data set that the pipeline runs on."""
 
     section = "download"
-    dataset: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    dataset: Annotated[str, matching("[a-z0-9_]+", "a name of lower-case letters, digits and _")]
 
 
 class PublishedFile(BaseModel):
@@ -25,7 +26,7 @@ class PublishedFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     size: int = Field(gt=0)
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, matching("[0-9a-f]{64}", "64 hexadecimal digits in lower case, as `sha256sum` prints")]
 
     def matches(self, path: Path) -> bool:
         """Whether a file on disk has the published bytes."""
@@ -53,6 +54,19 @@ class Dataset(BaseModel):
         if len(set(names)) < len(names):
             raise ValueError("should be unique names")
         return names
+
+
+def find_other(folder: Path, dataset: Dataset) -> str | None:
+    """The title of a different data set of the catalogue that files in a folder are of, None if there is none."""
+
+    def has_file(candidate: Dataset) -> bool:
+        return any(published.matches(folder / name) for name, published in candidate.files.items())
+
+    for path in [] if has_file(dataset) else sorted(DATASETS.glob("*.yaml")):
+        with suppress(UserError):  # of a file of the catalogue that is not valid
+            if has_file(other := find_dataset(path.stem)):
+                return other.title
+    return None
 
 
 def find_dataset(name: str) -> Dataset:

@@ -15,7 +15,7 @@ import fsspec
 from tqdm import tqdm
 
 from mnist.core.errors import UserError
-from mnist.dataset.catalogue import PublishedFile
+from mnist.dataset.catalogue import Dataset, PublishedFile, find_other
 
 SKLEARN_DIGITS = "scikit-learn://digits/"  # the data set within scikit-learn's own package
 CHUNK_BYTES = 1 << 18
@@ -24,17 +24,24 @@ RETRY_AFTER = (1.0, 3.0)  # seconds
 
 
 class SourceError(Exception):
-    """A source did not deliver the file; `retryable` if another try may succeed."""
+    """A source did not deliver the file: `retryable` if another try may succeed, `differs` if its file differs."""
 
-    def __init__(self, reason: str, *, retryable: bool) -> None:
+    def __init__(self, reason: str, *, retryable: bool, differs: bool = False) -> None:
         super().__init__(reason)
-        self.retryable = retryable
+        self.retryable, self.differs = retryable, differs
 
 
-def list_sources(mirrors: Sequence[str]) -> list[str]:
-    """The base addresses to try, in order: the environment variable DATASET_MIRROR if set, then the mirrors."""
+def list_sources(dataset: Dataset) -> list[str]:
+    """The base addresses to try: the environment variable DATASET_MIRROR if set, else the mirrors, in order."""
     own = os.environ.get("DATASET_MIRROR")
-    return [own, *mirrors] if own else list(mirrors)
+    if not own:
+        return dataset.mirrors
+    if other := find_other(Path(own), dataset):
+        print(
+            f"download: DATASET_MIRROR={own} has the files of {other}; using the mirrors of {dataset.title}", flush=True
+        )
+        return dataset.mirrors
+    return [own]
 
 
 def fetch(
@@ -52,7 +59,7 @@ def fetch(
     `retry_after`, if that may help; `timeout` is in seconds without a byte. UserError if no source has the file, with
     the reason of each; OSError if the target cannot be written. Only after success is its content valid.
     """
-    reasons = []
+    reasons, differs, unavailable = [], False, not sources
     for source in sources:
         for wait in (*retry_after, None):
             try:
@@ -63,14 +70,22 @@ def fetch(
                         bar.update(len(chunk))
                 return source
             except SourceError as error:
-                reason = str(error)
+                reason = str(error)  # and not the error, which would keep the connection open
+                differs |= error.differs
+                unavailable |= error.retryable or not error.differs
                 if wait is None or not error.retryable:
                     break
                 time.sleep(wait)
         reasons.append(f"  {source}: {reason}")
     listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
-    remedy = "Check the network, or set DATASET_MIRROR to a folder or an address that has the files."
-    raise UserError(f"no source has {name} as published:\n{listed}\n{remedy}")
+    remedies = []
+    if differs:
+        remedies.append("If a file is the right one, correct its size and sha256 in the data set's file in datasets/.")
+    if os.environ.get("DATASET_MIRROR") in sources:
+        remedies.append("Correct DATASET_MIRROR, or unset it to use the mirrors of the data set.")
+    elif unavailable:
+        remedies.append("Check the network, or set DATASET_MIRROR to a folder or an address that has the files.")
+    raise UserError(f"no source has {name} as published:\n{listed}\n{' '.join(remedies)}")
 
 
 def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[bytes]:
@@ -85,11 +100,12 @@ def _read(address: str, published: PublishedFile, timeout: float) -> Iterator[by
     except Exception as error:  # which types fsspec's many file systems raise is not documented
         raise _source_error(error, timeout) from None
     if size > published.size:
-        raise SourceError(f"more than the {published.size} bytes published", retryable=False)
+        raise SourceError(f"more than the {published.size} bytes published", retryable=False, differs=True)
     if size < published.size:
-        raise SourceError(f"ended after {size} of {published.size} bytes", retryable=True)
+        raise SourceError(f"ended after {size} of {published.size} bytes", retryable=True, differs=True)
     if digest.hexdigest() != published.sha256:
-        raise SourceError(f"wrong content: SHA-256 {digest.hexdigest()}, expected {published.sha256}", retryable=False)
+        reason = f"wrong content: SHA-256 {digest.hexdigest()}, expected {published.sha256}"
+        raise SourceError(reason, retryable=False, differs=True)
 
 
 def _source_error(error: Exception, timeout: float) -> SourceError:

@@ -34,6 +34,9 @@ class IdxFile:
             raise missing_file(path) from None
         magic = self._read(4)
         expected = bytes((0, 0, 0x08, dimensions))
+        if magic[:3] == expected[:3] and magic != expected:
+            kind = "grey images have 3" if dimensions == 3 else "labels have 1"
+            raise self._error(f"its header declares {magic[3]} dimensions, but {kind}")
         if magic != expected:
             raise self._error(f"its magic number is {magic.hex()}, expected {expected.hex()}")
         self.shape: tuple[int, ...] = struct.unpack(f">{dimensions}I", self._read(4 * dimensions))
@@ -64,8 +67,11 @@ class IdxFile:
     def _read_some(self, size: int) -> bytes:
         try:
             return self._file.read(size)
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except gzip.BadGzipFile as error:
+            not_gzipped = str(error).startswith("Not a gzipped file")
+            raise self._error("it is not gzipped" if not_gzipped else f"it is corrupt ({error})") from None
+        except (EOFError, zlib.error) as error:
             raise self._error(f"it is corrupt ({error})") from None
 
     def _error(self, what: str) -> UserError:
-        return UserError(f"{relative(self.path)} is not as published: {what}; delete it and run `dvc repro`")
+        return UserError(f"{relative(self.path)} is not a valid gzipped IDX file of bytes: {what}; see docs/data.md")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnist.core.errors import UserError
-from mnist.core.files import atomic_write
+from mnist.core.files import atomic_write, missing_file
 from mnist.core.paths import RAW, images_path, labels_path, relative
 from mnist.dataset.catalogue import Dataset
 from mnist.dataset.idx import IdxFile
@@ -27,10 +27,12 @@ class RawSplit:
     def __init__(self, name: str, dataset: Dataset, files: ExitStack) -> None:
         """Open both files; they must be those of the data set, and of equal length."""
         paths = [RAW / f"{name}-{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
-        self._images, self._labels = IdxFile(paths[0], 3, files), IdxFile(paths[1], 1, files)
         for path in paths:
+            if not path.exists():
+                raise missing_file(path)
             if not dataset.files[path.name].matches(path):
                 raise UserError(f"{relative(path)} is not that of {dataset.title}; run `dvc repro` to replace it")
+        self._images, self._labels = IdxFile(paths[0], 3, files), IdxFile(paths[1], 1, files)
         self.shape = self._images.shape
         if self._labels.shape != self.shape[:1]:
             counts = self.shape[0], self._labels.shape[0]

@@ -1,10 +1,13 @@
 """How a stage ends after an error: one message with the stage's name, and exit status 1."""
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
 from mnist.core.errors import UserError, run_stage
+from mnist.core.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -32,3 +35,15 @@ def test_unexpected_error_keeps_its_traceback():
 
     with pytest.raises(ZeroDivisionError):
         run_stage(main)
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+@pytest.mark.parametrize("status", ["", ", sys.exit(1)"])
+def test_output_that_is_not_read_to_its_end_is_no_error(lines, status):
+    code = f"import sys; from mnist.core.errors import run_stage; run_stage(lambda: (print('x\\n' * {lines}){status}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as run:
+        run.stdout.close()
+        assert run.stderr.read() == b""
+    assert run.returncode == 1

@@ -36,12 +36,14 @@ GOOD = [
 ]
 SIZES = (0, 1, 2, 3, 28, 255, 1024, 4096, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
 MESSAGES = {
-    "wrong magic number": "its magic number is",
-    "empty array": "its header declares an empty array",
-    "items too large": "its header declares items of",
-    "ends early": "it ends before",
+    "its magic number is": "wrong magic number",
+    " dimensions, but ": "wrong magic number",
+    "its header declares an empty array": "empty array",
+    "its header declares items of": "items too large",
+    "it ends before": "ends early",
     "bytes follow": "bytes follow",
-    "corrupt gzip": "it is corrupt",
+    "it is corrupt": "corrupt gzip",
+    "it is not gzipped": "corrupt gzip",
 }
 
 
@@ -105,7 +107,7 @@ def read_simply(compressed: bytes, dimensions: int) -> bytes | None:
 
 
 def outcome(path: Path, content: bytes, dimensions: int) -> str:
-    """The outcome of reading: a key of MESSAGES, or "accepted"; an AssertionError for a wrong one."""
+    """The outcome of reading: a value of MESSAGES, or "accepted"; an AssertionError for a wrong one."""
     expected = None if content.endswith(BOMB) else read_simply(content, dimensions)
     values = b""
     try:
@@ -121,7 +123,7 @@ def outcome(path: Path, content: bytes, dimensions: int) -> str:
         return "accepted"
     assert expected is None, message
     assert str(path) in message
-    return next(name for name, text in MESSAGES.items() if text in message)
+    return next(name for text, name in MESSAGES.items() if text in message)
 
 
 def run_seed(seed: int, inputs: int) -> tuple[Counter[str], int, str | None]:

@@ -51,7 +51,11 @@ def test_unknown_name_lists_the_known():
         (["files", FILES[3]], None, "files: should be exactly"),
         (["files", f"../{FILES[3]}"], {"size": 1, "sha256": "0" * 64}, "files: should be exactly"),
         (["files", "/etc/passwd"], {"size": 1, "sha256": "0" * 64}, "files: should be exactly"),
-        (["files", FILES[0], "sha256"], "0" * 63, f"files.{FILES[0]}.sha256"),
+        (
+            ["files", FILES[0], "sha256"],
+            "0" * 63,
+            f"files.{FILES[0]}.sha256: should be 64 hexadecimal digits in lower case, ",
+        ),
         (["files", FILES[0], "sha256"], "G" * 64, f"files.{FILES[0]}.sha256"),
         (["files", FILES[0], "sha256"], None, f"files.{FILES[0]}.sha256"),
         (["files", FILES[0], "size"], 0, f"files.{FILES[0]}.size"),

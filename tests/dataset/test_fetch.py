@@ -179,11 +179,44 @@ def test_full_disk_is_not_an_error_of_the_source(address):
     assert Source.requests["good"] == 1
 
 
-@pytest.mark.parametrize(("own", "expected"), [("", ["a", "b"]), ("/own", ["/own", "a", "b"])])
-def test_own_mirror_comes_first(monkeypatch, own, expected):
-    assert list_sources(["a", "b"]) == ["a", "b"]
+@pytest.mark.parametrize(("own", "expected"), [("", ["a", "b"]), ("/own", ["/own"])])
+def test_own_mirror_replaces_those_of_the_data_set(monkeypatch, own, expected):
+    dataset = find_dataset("mnist").model_copy(update={"mirrors": ["a", "b"]})
+    assert list_sources(dataset) == ["a", "b"]
     monkeypatch.setenv("DATASET_MIRROR", own)
-    assert list_sources(["a", "b"]) == expected
+    assert list_sources(dataset) == expected
+
+
+def test_own_mirror_of_a_different_data_set_is_named_and_not_used(monkeypatch, capsys, digits_mirror):
+    monkeypatch.setenv("DATASET_MIRROR", str(digits_mirror))
+    mnist = find_dataset("mnist")
+    assert list_sources(mnist) == mnist.mirrors
+    printed = f"DATASET_MIRROR={digits_mirror} has the files of scikit-learn digits; using the mirrors of MNIST"
+    assert printed in capsys.readouterr().out
+    assert list_sources(find_dataset("digits")) == [str(digits_mirror)]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "own", "remedies"),
+    [
+        ("missing", False, ["Check the network"]),
+        ("hangs", False, ["Check the network"]),
+        ("wrong", False, ["If a file is the right one, correct its size and sha256"]),
+        ("longer", False, ["If a file is the right one, correct its size and sha256"]),
+        ("truncated", False, ["If a file is the right one", "Check the network"]),
+        ("missing", True, ["Correct DATASET_MIRROR, or unset it"]),
+        ("wrong", True, ["If a file is the right one", "Correct DATASET_MIRROR, or unset it"]),
+    ],
+)
+def test_the_remedy_is_that_of_the_failure(monkeypatch, address, tmp_path, behaviour, own, remedies):
+    source = f"{address}/{behaviour}"
+    if own:
+        monkeypatch.setenv("DATASET_MIRROR", source)
+    with pytest.raises(UserError) as caught:
+        download([source], tmp_path / "out")
+    sentences = str(caught.value).splitlines()[-1].split(". ")
+    assert len(sentences) == len(remedies)
+    assert all(sentence.startswith(remedy) for sentence, remedy in zip(sentences, remedies, strict=True))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -25,6 +25,7 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
     ("stage", "old", "new", "message"),
     [
         ("download", "dataset: digits", "dataset: digit", "download.dataset is 'digit', but datasets/ has only digits"),
+        ("download", "dataset: digits", "dataset: My-Set", "should be a name of lower-case letters, digits and _"),
         ("download", "dataset: digits", "dataset: 7", "download.dataset is 7, but should be a valid string"),
         ("preprocess", "validation_size: 200", "validation_size: 1437", "leave some of the 1437 training images"),
         ("preprocess", "validation_size: 200", "validation_size: -1", "validation_size is -1, but should be greater"),
@@ -164,10 +165,8 @@ def test_under_dvc_an_unknown_data_set_is_reported_by_dvc(checkout: Checkout) ->
 
 
 def test_unreachable_sources_are_all_listed(unreproduced: Checkout) -> None:
-    nothing = unreproduced.folder / "nothing"
     unreproduced.edit("params.yaml", "dataset: digits", "dataset: mnist")
     unreproduced.edit("datasets/mnist.yaml", "https://", "http://127.0.0.1:9/")
-    message = refused(unreproduced, "download", changes={"DATASET_MIRROR": str(nothing)})
-    assert f"{nothing}: not found" in message
+    message = refused(unreproduced, "download", changes={"DATASET_MIRROR": ""})
     assert message.count("http://127.0.0.1:9/") >= 3
     assert "set DATASET_MIRROR" in message

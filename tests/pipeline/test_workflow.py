@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ALL, GIT, Checkout
+from conftest import ALL, GIT, Checkout, use_this_python
 
 from tools.checkout import ROOT, environment
 
@@ -132,10 +132,3 @@ def test_git_refuses_a_commit_that_a_hook_refuses(checkout: Checkout, tmp_path: 
     settings["SKIP"] = "check"  # slow without a cache of its own
     accepted = commit()
     assert accepted.returncode == 0, accepted.stderr
-
-
-def use_this_python(checkout: Checkout) -> None:
-    """Let make use the Python that runs the tests, instead of setting up .venv."""
-    (checkout.folder / ".venv").mkdir()
-    for name in ("ready", "ready-dev"):
-        (checkout.folder / ".venv" / name).touch()

@@ -74,7 +74,18 @@ def test_files_that_match_are_not_downloaded_again(digits, mirror, tmp_path):
     assert all((folder / name).stat().st_mtime_ns == before[name] for name in FILES if name != FILES[2])
 
 
-def test_each_source_is_reported_once(digits, mirror, tmp_path):
-    (mirror / FILES[0]).unlink()
+def test_own_mirror_that_lacks_a_file_is_an_error_that_names_both(digits, mirror, tmp_path):
+    (mirror / FILES[0]).rename(mirror / FILES[0].removesuffix(".gz"))
     both = digits.model_copy(update={"mirrors": ["scikit-learn://digits/"]})
+    with pytest.raises(UserError) as caught:
+        download_files(both, tmp_path / "raw")
+    assert str(caught.value).startswith(
+        f"no source has {FILES[0]} as published:\n  {mirror}: not found\nCorrect DATASET"
+    )
+
+
+def test_each_source_is_reported_once(digits, mirror, tmp_path, monkeypatch):
+    monkeypatch.delenv("DATASET_MIRROR")
+    both = digits.model_copy(update={"mirrors": [str(mirror), "scikit-learn://digits/"]})
+    (mirror / FILES[0]).unlink()
     assert download_files(both, tmp_path / "raw") == ["scikit-learn://digits/", str(mirror)]

@@ -231,3 +231,19 @@ def test_full_disk_is_reported_for_the_right_file_and_earlier_outputs_stay(proje
     assert caught.value.filename == str(project.folder / "processed" / name)
     assert not partial.is_symlink()
     assert project.outputs() == before
+
+
+def test_files_that_are_as_their_entry_describes_are_not_to_be_deleted(project):
+    project.arrays[2] = np.zeros((TEST, 3, 4, 3), np.uint8)  # colour images
+    with pytest.raises(UserError) as caught:
+        project.run()
+    assert str(caught.value).endswith("its header declares 4 dimensions, but grey images have 3; see docs/data.md")
+
+
+def test_a_file_that_differs_from_its_entry_is_to_be_replaced(project):
+    project.write()
+    (project.folder / "raw" / FILES[0]).write_bytes(b"not gzipped")
+    with pytest.raises(
+        UserError, match=r"train-images-idx3-ubyte\.gz is not that of Pets; run `dvc repro` to replace it"
+    ):
+        preprocess.main()

@@ -126,3 +126,54 @@ def test_a_failed_make_restores_the_earlier_results(checkout: Checkout, how: str
         before, after = ({p: c for p, c in each.items() if p.startswith("reports")} for each in (before, after))
     assert after == before
     assert (checkout.folder / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.slow
+def test_a_failure_after_a_stage_that_succeeded_restores_the_results_in_git(checkout: Checkout) -> None:
+    shutil.rmtree(checkout.folder / ".dvc/cache/files")
+    before = {path: content for path, content in checkout.outputs().items() if path.startswith("reports/")}
+    for path in ("index.html", "model-card.md"):  # not in git, and the deleted cache had the only copy
+        del before[f"reports/{path}"]
+    with (checkout.folder / "datasets/digits.yaml").open("a") as file:
+        file.write("# download runs again, and changes dvc.lock\n")
+    checkout.set_param("validation_size", "1437")
+    failed = checkout.run("-m", "tools.run")
+    assert "should be less than the 1437 training images" in failed.stderr
+    after = checkout.outputs()
+    assert {path: after.get(path) for path in before} == before
+
+
+@pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
+@pytest.mark.slow
+def test_a_failure_restores_results_from_a_shared_cache(checkout: Checkout, tmp_path: Path, link: str) -> None:
+    (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
+    checkout.run("-m", "dvc", "cache", "dir", str(tmp_path / "shared"))
+    checkout.run("-m", "dvc", "config", "cache.type", link)
+    checkout.set_param("epochs", "3")
+    checkout.repro()
+    before = checkout.outputs()
+    checkout.set_param("epochs", "0")
+    assert checkout.run("-m", "tools.run").returncode
+    assert checkout.outputs() == before
+
+
+def test_a_clone_with_results_in_a_shared_cache_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:
+    before = checkout.outputs()
+    (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
+    for folder in ("data/raw", "data/processed", "data/augmented", "models"):
+        shutil.rmtree(checkout.folder / folder)
+    changes = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path)}
+    checkout.run("-m", "dvc", "cache", "dir", "--global", str(tmp_path / "shared"), changes=changes)
+    done = checkout.run("-m", "tools.run", changes=changes)
+    assert done.returncode == 0, done.stderr
+    assert stages_run(done.stdout) == []
+    assert checkout.outputs() == before
+
+
+@pytest.mark.parametrize("path", ["dvc.yaml", "dvc.lock"])
+def test_an_unreadable_file_of_dvc_is_named(checkout: Checkout, path: str) -> None:
+    with (checkout.folder / path).open("a") as file:
+        file.write("<<<<<<< HEAD\n")
+    done = checkout.run("-m", "tools.run")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"run: unable to read: '{path}', YAML file structure is corrupted\n"

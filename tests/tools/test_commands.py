@@ -5,6 +5,7 @@ import platform
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from conftest import ALL, Checkout
@@ -26,6 +27,22 @@ def test_make_without_a_source_runs_the_demo(unreproduced: Checkout) -> None:
     status = subprocess.run(["git", "status", "--porcelain"], cwd=unreproduced.folder, capture_output=True, text=True)
     assert status.stdout == ""
     assert not (unreproduced.folder / "data/raw").exists()
+
+
+@pytest.mark.parametrize("fault", ["typo", "unzipped"])
+def test_make_with_a_source_that_lacks_a_file_fails(
+    unreproduced: Checkout, digits_mirror: Path, tmp_path: Path, fault: str
+) -> None:
+    mirror = tmp_path / "mirror"
+    if fault == "unzipped":
+        shutil.copytree(digits_mirror, mirror)
+        (mirror / "train-images-idx3-ubyte.gz").rename(mirror / "train-images-idx3-ubyte")
+    done = unreproduced.run("-m", "tools.run", changes={"DATASET_MIRROR": str(mirror)})
+    assert done.returncode
+    message = f"download: no source has train-images-idx3-ubyte.gz as published:\n  {mirror}: not found\n"
+    assert message in done.stderr
+    assert "Correct DATASET_MIRROR" in done.stderr
+    assert not (unreproduced.folder / "build").exists()
 
 
 @pytest.mark.slow

@@ -152,7 +152,9 @@ def test_predictions_of_different_images_are_not_compared(checkout: Checkout, ch
     (checkout.folder / TABLE).write_text("".join(lines))
     done = gate(checkout)
     assert done.returncode == 2
-    assert done.stderr.startswith("gate: reports/predictions.csv at HEAD has different test images")
+    assert done.stderr.startswith(
+        "gate: reports/predictions.csv at HEAD has different test images; commit the results "
+    )
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,9 @@ def test_a_file_that_is_added_to_git_and_not_committed_counts(checkout: Checkout
 
 def test_an_unreadable_pipeline_is_named(checkout: Checkout) -> None:
     checkout.edit("dvc.yaml", "stages:\n", "stages: [\n")
-    assert locked(checkout) == ["unable to read: 'dvc.yaml', YAML file structure is corrupted"]
+    done = checkout.run("-m", "tools.locked")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "locked: unable to read: 'dvc.yaml', YAML file structure is corrupted\n"
 
 
 def test_loops_folders_and_further_files_are_accepted(varied: Checkout, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ class Bench:
         if not raw.exists():
             source = data_source().get("DATASET_MIRROR") or sys.exit("bench: data/raw is missing; run `make` first")
             run(["-m", "tools.bench.programs", "tile_mnist", source, str(raw), str(images)], ROOT)
-        clone_to(clone)
+        clone = clone_to(clone)
         (clone / "dvc.lock").unlink(missing_ok=True)
         shutil.rmtree(clone / "reports", ignore_errors=True)
         shutil.copy(raw / "tiled.yaml", clone / "datasets")
