@@ -21,7 +21,7 @@ from tools.checkout import ROOT, clone_to, environment, git
 
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order of a run
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2"}
+QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2", "floor_dataset": "digits"}
 TIMEOUT = 300  # seconds; the machine may be busy
 
 

@@ -24,11 +24,14 @@ FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind
 JOINERS = "\u200c\u200d"  # zero-width (non-)joiners, which Arabic script and others need
 
 
+DatasetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+
+
 class DownloadParams(Params):
     """The data set that the pipeline runs on."""
 
     section = "download"
-    dataset: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+$")]
+    dataset: DatasetName
 
 
 class PublishedFile(BaseModel):

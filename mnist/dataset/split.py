@@ -27,7 +27,7 @@ def ink_sizes(images: np.ndarray) -> np.ndarray:
 
     Images are uint8 (n, height, width), white on black.
     """
-    ink, spans = images > NOISE, []
+    ink, spans = np.greater(images, NOISE), []
     for lines in (ink.any(axis=1), ink.any(axis=2)):
         margins = lines.argmax(axis=1) + lines[:, ::-1].argmax(axis=1)
         spans.append(np.where(lines.any(axis=1), lines.shape[1] - margins, 0))
