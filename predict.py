@@ -3,20 +3,17 @@
 import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mnist.core.data import DataSummary, read_data_summary
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write
 from mnist.core.paths import MODEL
-from mnist.handwriting import find_ink, fit_ink
+from mnist.handwriting import find_ink, fit_ink, open_image
 from mnist.model.weights import DenseLayer, read_weights
-
-warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 def find_images(top: Path) -> list[Path]:
@@ -26,15 +23,7 @@ def find_images(top: Path) -> list[Path]:
 
 def prepare(path: Path, data: DataSummary) -> np.ndarray:
     """Read an image, and prepare it like the training images, uint8 (height, width); a UserError if it is unusable."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            ink = find_ink(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError("has too many pixels to be opened safely; make it smaller") from None
-    except UnidentifiedImageError:
-        raise UserError("is not a PNG or JPEG image") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    ink = find_ink(open_image(path))
     if not ink.any():
         raise UserError("is empty: all of it has one colour")
     return fit_ink(ink, data.image_shape, data.box)

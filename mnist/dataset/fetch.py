@@ -15,6 +15,7 @@ import fsspec
 from tqdm import tqdm
 
 from mnist.core.errors import UserError
+from mnist.core.paths import ROOT
 from mnist.dataset.catalogue import PublishedFile
 
 SKLEARN_DIGITS = "scikit-learn://digits/"  # the data set within scikit-learn's own package
@@ -34,7 +35,17 @@ class SourceError(Exception):
 def list_sources(mirrors: Sequence[str]) -> list[str]:
     """The base addresses to try, in order: the environment variable DATASET_MIRROR if set, then the mirrors."""
     own = os.environ.get("DATASET_MIRROR")
-    return [own, *mirrors] if own else list(mirrors)
+    return [*([own] if own else []), *map(_locate, mirrors)]
+
+
+def _locate(mirror: str) -> str:
+    """The address of a mirror: a relative path is one from the project's root."""
+    if "://" in mirror or Path(mirror).is_absolute():
+        return mirror
+    # DVC runs experiments in a copy in .dvc/tmp/exps, which has only files that are in git.
+    projects = [ROOT, *(top for top in ROOT.parents if ROOT.relative_to(top).parts[0] == ".dvc")]
+    folders = [project / mirror for project in projects]
+    return str(next(filter(Path.is_dir, folders), folders[0]))
 
 
 def fetch(
