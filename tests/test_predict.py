@@ -63,9 +63,9 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "cut.png").write_bytes((pictures / "00.png").read_bytes()[:60])
     Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
-    Image.new("L", (20, 20)).save(tmp_path / "other.gif")
+    (tmp_path / "drawing.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     bomb(tmp_path / "bomb.png")
-    names = ("text.png", "empty.jpg", "cut.png", "white.png", "other.gif", "bomb.png", "none.png")
+    names = ("text.png", "empty.jpg", "cut.png", "white.png", "drawing.eps", "bomb.png", "none.png")
     bad = [str(tmp_path / name) for name in names]
     done = reproduced.run("predict.py", *bad[:3], str(pictures / "03.png"), *bad[3:])
     assert done.returncode == 1
@@ -73,8 +73,8 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     errors = dict(line.split(": ", 1) for line in done.stderr.splitlines())
     assert list(errors) == bad
     texts = dict(zip(names, errors.values(), strict=True))
-    for name in ("text.png", "empty.jpg", "other.gif"):
-        assert texts[name] == "is not a PNG or JPEG image"
+    for name in ("text.png", "empty.jpg", "drawing.eps"):
+        assert texts[name] == "is not an image of a supported format"
     assert texts["cut.png"].startswith("cannot be read: ")
     assert texts["white.png"] == "is empty: all of it has one colour"
     assert "too many pixels" in texts["bomb.png"]
@@ -107,7 +107,7 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["folder"], "predict: no .png, .jpg or .jpeg file in folder"), ([], "required: IMAGE")]
+    ("arguments", "message"), [(["folder"], "predict: no image in folder"), ([], "required: IMAGE")]
 )
 def test_wrong_arguments_are_explained(
     reproduced: Checkout, tmp_path: Path, arguments: list[str], message: str

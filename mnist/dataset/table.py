@@ -64,6 +64,8 @@ def _read_columns(path: Path) -> tuple[list[str] | None, int]:
             first = next(csv.reader(file), [])
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
     return (None if all(map(_is_number, first[1:])) and first else first), len(first)
 
 
