@@ -19,6 +19,7 @@ FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG",
 WORKING_SIZE = 160  # pixels of the longer side to which larger photos are reduced; the network's input is smaller still
 PAPER_SIZE = 32  # pixels per side of the coarse image that the lighting of the paper is estimated from
 FAINT = 0.1  # fraction of full ink below which a pixel is noise, such as JPEG adds around strokes
+SMALL = 64  # pixels per side up to which faint pixels next to a stroke are its edge, as in MNIST's images, not noise
 SPECK = 0.03  # fraction of all ink below which a separate blot is dust
 
 
@@ -63,6 +64,7 @@ def find_ink(image: Image.Image) -> np.ndarray:
         return depth
     if np.ptp(border) == 0:
         ink = depth / depth.max()
+        ink = _crop_faint(ink) if max(ink.shape) > SMALL else ink
     else:
         ink = np.minimum(depth / np.median(depth[depth > depth.max() / 2]), 1)
         ink[ink < FAINT] = 0
@@ -114,6 +116,14 @@ def _correct_lighting(grey: np.ndarray) -> np.ndarray:
     smooth = Image.fromarray(ndimage.gaussian_filter(without_strokes, PAPER_SIZE / 6, mode="nearest"))
     paper = np.asarray(smooth.resize(grey.shape[::-1], Image.Resampling.BICUBIC), np.float64)
     return (grey - paper) * 255 / np.maximum(255 - paper, 25)
+
+
+def _crop_faint(ink: np.ndarray) -> np.ndarray:
+    """The ink without faint pixels outside of the box of the others: JPEG adds such around strokes."""
+    box = ndimage.find_objects((ink >= FAINT).astype(int))[0]
+    cropped = np.zeros_like(ink)
+    cropped[box] = ink[box]
+    return cropped
 
 
 def _remove_specks(ink: np.ndarray) -> np.ndarray:
