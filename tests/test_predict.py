@@ -1,5 +1,6 @@
 """The predict command: its output for good images and for bad files, as text and as JSON."""
 
+import csv
 import json
 import re
 import struct
@@ -104,6 +105,44 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
     assert image.shape == (8, 8)
     assert image[:, 3:5].max() == 255
     assert not image[:, :2].any()
+
+
+def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checkout, tmp_path: Path) -> None:
+    images = np.load(reproduced.folder / "data/processed/test_images.npy")[:50]
+    pixels = np.uint8(np.round(255 * images))
+    header = ",".join(f"pixel{number}" for number in range(64))
+    np.savetxt(tmp_path / "test.csv", pixels, "%d", ",", header=header, comments="")
+    done = reproduced.run("predict.py", str(tmp_path / "test.csv"), "--csv", str(tmp_path / "answers.csv"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    with (reproduced.folder / "reports/predictions.csv").open() as file:
+        expected = [row["predicted"] for row in csv.DictReader(file)][:50]
+    lines = (tmp_path / "answers.csv").read_text().split("\n")
+    assert lines == ["ImageId,Label", *(f"{number},{label}" for number, label in enumerate(expected, 1)), ""]
+
+
+def test_a_table_of_other_images_is_prepared_like_images(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    paths = sorted(pictures.glob("*.png"))
+    inverted = np.stack([255 - np.asarray(Image.open(path)).ravel() for path in paths])
+    np.savetxt(tmp_path / "inverted.csv", inverted, "%d", ",")
+    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *map(str, paths), "--json")
+    entries = json.loads(done.stdout)
+    assert [entry["path"] for entry in entries[:12]] == [
+        f"{tmp_path / 'inverted.csv'}, image {n}" for n in range(1, 13)
+    ]
+    assert [entry["label"] for entry in entries[:12]] == [entry["label"] for entry in entries[12:]]
+
+
+def test_images_that_cannot_be_read_stay_empty_in_the_answer_file(
+    reproduced: Checkout, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text("1,2,3\n")
+    files = [str(pictures / "00.png"), str(tmp_path / "none.png"), str(tmp_path / "bad.csv"), str(pictures / "01.png")]
+    done = reproduced.run("predict.py", *files, "--csv", str(tmp_path / "answers.csv"))
+    assert done.returncode == 1
+    rows = (tmp_path / "answers.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
+    assert rows[2:4] == ["2,", "3,"]
+    assert f"{tmp_path / 'bad.csv'}: has 3 columns, expected a label and 8 x 8 pixels\n" in done.stderr
 
 
 @pytest.mark.parametrize(

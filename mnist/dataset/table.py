@@ -18,7 +18,7 @@ def to_grey_levels(values: np.ndarray, where: str) -> np.ndarray:
     """Convert numbers of any scale to grey levels, uint8; UserError that names `where` if they are not grey levels."""
     if values.dtype == np.uint8 and (values.size == 0 or values.max() > SCALES[1]):
         return values
-    if not np.issubdtype(values.dtype, np.number) and values.dtype != bool:
+    if values.dtype.kind not in "biuf":
         raise UserError(f"{where} has {values.dtype} values, expected numbers")
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if not (low >= 0 and high <= SCALES[-1]):
@@ -42,7 +42,7 @@ def read_table(path: Path, image_shape: tuple[int, int]) -> tuple[np.ndarray, li
             f"{path} has {columns} columns, expected a label and {' x '.join(map(str, image_shape))} pixels"
         )
     dtype = dict.fromkeys(pixels, np.float32) | ({} if label is None else {label: str})
-    options: dict[str, Any] = {"names": range(columns), "usecols": list(dtype), "dtype": dtype}
+    options: dict[str, Any] = {"names": range(columns), "dtype": dtype}
     options |= {"keep_default_na": False, "na_values": dict.fromkeys(pixels, "")}
     try:
         table = pd.read_csv(path, skiprows=int(header is not None), **options)

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 
 from mnist.core.errors import UserError
+from mnist.dataset import fetch as fetch_module
 from mnist.dataset.catalogue import FILES, PublishedFile, find_dataset
 from mnist.dataset.fetch import fetch, list_sources
 
@@ -179,11 +180,23 @@ def test_full_disk_is_not_an_error_of_the_source(address):
     assert Source.requests["good"] == 1
 
 
-@pytest.mark.parametrize(("own", "expected"), [("", ["a", "b"]), ("/own", ["/own", "a", "b"])])
+@pytest.mark.parametrize(("own", "expected"), [("", ["/a", "http://b"]), ("own", ["own", "/a", "http://b"])])
 def test_own_mirror_comes_first(monkeypatch, own, expected):
-    assert list_sources(["a", "b"]) == ["a", "b"]
+    assert list_sources(["/a", "http://b"]) == ["/a", "http://b"]
     monkeypatch.setenv("DATASET_MIRROR", own)
-    assert list_sources(["a", "b"]) == expected
+    assert list_sources(["/a", "http://b"]) == expected
+
+
+def test_relative_mirror_is_a_folder_in_the_project_or_in_the_one_that_runs_an_experiment(monkeypatch, tmp_path):
+    experiment = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
+    monkeypatch.setattr(fetch_module, "ROOT", experiment)
+    assert list_sources(["data/custom/x/"]) == [str(experiment / "data/custom/x")]
+    (tmp_path / "data/custom/x").mkdir(parents=True)
+    assert list_sources(["data/custom/x/"]) == [str(tmp_path / "data/custom/x")]
+    (experiment / "data/custom/x").mkdir(parents=True)
+    assert list_sources(["data/custom/x/"]) == [str(experiment / "data/custom/x")]
+    monkeypatch.setattr(fetch_module, "ROOT", tmp_path / "sub/project")
+    assert list_sources(["data/custom/x/"]) == [str(tmp_path / "sub/project/data/custom/x")]
 
 
 @pytest.mark.parametrize("name", FILES)
