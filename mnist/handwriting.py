@@ -40,7 +40,7 @@ def open_image(path: Path) -> Image.Image:
 
 def is_prepared(images: np.ndarray, image_shape: tuple[int, int]) -> bool:
     """Whether images, uint8 (n, height, width), have this shape and are white on black, as those of MNIST."""
-    # Of a hundred photos one may look white on black, and of a hundred drawings that fill the frame one may not.
+    # An image that fills the frame may look dark on light: 2 of the 70,000 of Fashion-MNIST do.
     return images.shape[1:] == image_shape and _is_dark_on_light(images).mean() < 0.01
 
 
