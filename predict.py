@@ -1,43 +1,46 @@
-"""Classify images, PNG or JPEG of any size: photos of ink on paper, or white on black."""
+"""Classify images of any size and most formats: photos of ink on paper, or white on black; or a CSV file of pixels."""
 
 import argparse
 import json
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mnist.core.data import DataSummary, read_data_summary
 from mnist.core.errors import UserError, run_stage
-from mnist.core.files import atomic_write
+from mnist.core.files import atomic_write, write_csv
 from mnist.core.paths import MODEL
-from mnist.handwriting import find_ink, fit_ink
+from mnist.handwriting import FORMATS, find_ink, fit_ink, is_prepared, open_image
 from mnist.model.weights import DenseLayer, read_weights
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
 def find_images(top: Path) -> list[Path]:
     """The images in a folder, by name, or the path itself if it is not a folder."""
-    return sorted(p for p in top.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")) if top.is_dir() else [top]
+    return sorted(p for p in top.iterdir() if p.suffix.lower() in SUFFIXES) if top.is_dir() else [top]
 
 
-def prepare(path: Path, data: DataSummary) -> np.ndarray:
-    """Read an image, and prepare it like the training images, uint8 (height, width); a UserError if it is unusable."""
-    try:
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            ink = find_ink(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UserError("has too many pixels to be opened safely; make it smaller") from None
-    except UnidentifiedImageError:
-        raise UserError("is not a PNG or JPEG image") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not ink.any():
-        raise UserError("is empty: all of it has one colour")
-    return fit_ink(ink, data.image_shape, data.box)
+def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
+    """Read an image file, or a table of images, prepared like the training images: uint8 (height, width) by name.
+
+    A table's images are left as they are if they are white on black and of the right size. UserError if the file is
+    unusable.
+    """
+    if path.suffix.lower() != ".csv":
+        ink = find_ink(open_image(path))
+        if not ink.any():
+            raise UserError("is empty: all of it has one colour")
+        return {str(path): fit_ink(ink, data.image_shape, data.box)}
+    from mnist.dataset.table import read_table  # here, because importing pandas takes half a second
+
+    images, _ = read_table(path, data.image_shape)
+    if not is_prepared(images, data.image_shape):
+        inks = (find_ink(Image.fromarray(image)) for image in images)
+        images = np.stack([fit_ink(ink, data.image_shape, data.box) for ink in inks])
+    return {f"{path}, image {number}": image for number, image in enumerate(images, 1)}
 
 
 def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
@@ -49,19 +52,21 @@ def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
 
 
 def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict]:
-    """The path, label and probabilities by class of each file, or its path and error; `show` gets prepared images."""
+    """The path, label and probabilities by class of each image, or its path and error; `show` gets prepared images."""
     layers = read_weights(MODEL, data)
-    entries: list[dict] = [{"path": str(path)} for path in paths]
+    entries: list[dict] = []
     readable, images = [], []
-    for path, entry in zip(paths, entries, strict=True):
+    for path in paths:
         try:
-            images.append(prepare(path, data))
-            readable.append(entry)
-            if show:
-                with atomic_write(show / f"{'_'.join(path.parts).lstrip('/')}.png") as partial:
-                    Image.fromarray(images[-1]).save(partial, "PNG")
+            for name, image in read_images(path, data).items():
+                entries.append({"path": name})
+                readable.append(entries[-1])
+                images.append(image)
+                if show:
+                    with atomic_write(show / f"{'_'.join(Path(name).parts).lstrip('/')}.png") as partial:
+                        Image.fromarray(image).save(partial, "PNG")
         except UserError as error:
-            entry["error"] = str(error)
+            entries.append({"path": str(path), "error": str(error).removeprefix(str(path)).lstrip(": ")})
     for entry, row in zip(readable, predict(layers, images) if images else (), strict=True):
         entry["label"] = data.classes[row.argmax()]
         entry["probabilities"] = {name: round(float(p), 6) for name, p in zip(data.classes, row, strict=True)}
@@ -71,8 +76,11 @@ def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[di
 def main() -> None:
     """Classify images; exit with status 1 if one of them is unusable."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a PNG or JPEG file, or a folder of them")
+    parser.add_argument(
+        "images", nargs="+", type=Path, metavar="IMAGE", help="an image, a folder of them, or a .csv of pixels"
+    )
     parser.add_argument("--json", action="store_true", help="print a list of path, label and probabilities, or error")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write Kaggle's answer file: ImageId, Label")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")
     options = parser.parse_args()
     for path in options.images:
@@ -80,14 +88,17 @@ def main() -> None:
             print(f"{path}: images in its sub-folders are not read; name these: {path}/*/", file=sys.stderr)
     paths = [file for path in options.images for file in find_images(path)]
     if not paths:
-        raise UserError(f"no .png, .jpg or .jpeg file in {', '.join(map(str, options.images))}")
+        raise UserError(f"no image in {', '.join(map(str, options.images))}")
     entries = classify(paths, read_data_summary(), options.show)
     if options.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
+    if options.csv:
+        write_csv(options.csv, ["ImageId", "Label"], ((n, entry.get("label")) for n, entry in enumerate(entries, 1)))
+        print(f"{options.csv}: {len(entries):,} labels", file=sys.stderr)
     for entry in entries:
         if "error" in entry:
             print(f"{entry['path']}: {entry['error']}", file=sys.stderr)
-        elif not options.json:
+        elif not (options.json or options.csv):
             print(f"{entry['path']}: {entry['label']}, {100 * entry['probabilities'][entry['label']]:.1f} %")
     sys.exit(any("error" in entry for entry in entries))
 

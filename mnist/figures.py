@@ -18,6 +18,7 @@ BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#6b6b6b"  # safe for
 MAX_COUNTED = 30  # classes up to which the cells of the confusion matrix show their counts; more are not legible
 
 matplotlib.rcdefaults()  # a user's matplotlibrc would change the bytes
+matplotlib.rc("text", parse_math=False)  # "$" in a class name is a character like others
 matplotlib.rc("figure", dpi=120)
 matplotlib.rc("savefig", bbox="tight")  # a figure's size is that of its axes; text around them enlarges the file
 matplotlib.rc("axes", titlesize=11, titleweight="bold", titlelocation="left", edgecolor=GREY, labelcolor=GREY)

@@ -5,15 +5,43 @@ MNIST's digits were scaled to fit 20 by 20 pixels, with grey edges, and centred 
 """
 
 import math
+import warnings
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
+from mnist.core.errors import UserError
+
+# Formats with a signature, and a decoder within Pillow; for EPS it would start Ghostscript.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP")
 WORKING_SIZE = 160  # pixels of the longer side to which larger photos are reduced; the network's input is smaller still
 PAPER_SIZE = 32  # pixels per side of the coarse image that the lighting of the paper is estimated from
 FAINT = 0.1  # fraction of full ink below which a pixel is noise, such as JPEG adds around strokes
+SMALL = 64  # pixels per side up to which faint pixels next to a stroke are its edge, as in MNIST's images, not noise
 SPECK = 0.03  # fraction of all ink below which a separate blot is dust
+
+
+def open_image(path: Path) -> Image.Image:
+    """Open and decode an image file, rotated upright; UserError if it is unusable, which does not name the path."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError("has too many pixels to be opened safely; make it smaller") from None
+    except UnidentifiedImageError:
+        raise UserError("is not an image of a supported format") from None
+    except Exception as error:  # decoders raise many types
+        raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def is_prepared(images: np.ndarray, image_shape: tuple[int, int]) -> bool:
+    """Whether images, uint8 (n, height, width), have this shape and are white on black, as those of MNIST."""
+    # An image that fills the frame may look dark on light: 2 of the 70,000 of Fashion-MNIST do.
+    return images.shape[1:] == image_shape and _is_dark_on_light(images).mean() < 0.01
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
@@ -21,8 +49,10 @@ def find_ink(image: Image.Image) -> np.ndarray:
 
     Most of the border must be paper. A uniform border keeps the grey levels; an image of one colour has no ink.
     """
-    grey = _to_grey(ImageOps.exif_transpose(image))
-    if np.median(_border(grey)) > (grey.min() + grey.max()) / 2:
+    image = to_grey(ImageOps.exif_transpose(image))
+    image.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.BOX)
+    grey = np.asarray(image, np.float64)
+    if _is_dark_on_light(grey):
         grey = 255 - grey
     if np.ptp(np.percentile(_border(grey), (25, 75))) > 0.05 * np.ptp(grey):
         grey = _correct_lighting(grey)
@@ -34,6 +64,7 @@ def find_ink(image: Image.Image) -> np.ndarray:
         return depth
     if np.ptp(border) == 0:
         ink = depth / depth.max()
+        ink = _crop_faint(ink) if max(ink.shape) > SMALL else ink
     else:
         ink = np.minimum(depth / np.median(depth[depth > depth.max() / 2]), 1)
         ink[ink < FAINT] = 0
@@ -54,8 +85,8 @@ def fit_ink(ink: np.ndarray, image_shape: tuple[int, int], box: int) -> np.ndarr
     return image
 
 
-def _to_grey(image: Image.Image) -> np.ndarray:
-    """Brightness, float64 (height, width), 0 to 255, of at most WORKING_SIZE pixels per side."""
+def to_grey(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode to 8-bit grey levels."""
     if image.has_transparency_data:  # a drawing on a transparent background gets the paper that contrasts with it
         image = image.convert("RGBA")
         drawn = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
@@ -63,14 +94,19 @@ def _to_grey(image: Image.Image) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image, np.float64) / 257).astype(np.uint8))
-    image = image.convert("L")
-    image.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.BOX)
-    return np.asarray(image, np.float64)
+    return image.convert("L")
 
 
 def _border(values: np.ndarray) -> np.ndarray:
-    """The outermost pixels."""
-    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+    """The outermost pixels of one image, or of each of several: (..., pixels)."""
+    sides = values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1]
+    return np.concatenate(sides, axis=-1)
+
+
+def _is_dark_on_light(grey: np.ndarray) -> np.ndarray:
+    """Whether the border is lighter than the middle of the range of grey levels (..., height, width): bool (...)."""
+    darkest, lightest = (np.asarray(extreme, np.float64) for extreme in (grey.min((-2, -1)), grey.max((-2, -1))))
+    return np.median(_border(grey), axis=-1) > (darkest + lightest) / 2
 
 
 def _correct_lighting(grey: np.ndarray) -> np.ndarray:
@@ -80,6 +116,14 @@ def _correct_lighting(grey: np.ndarray) -> np.ndarray:
     smooth = Image.fromarray(ndimage.gaussian_filter(without_strokes, PAPER_SIZE / 6, mode="nearest"))
     paper = np.asarray(smooth.resize(grey.shape[::-1], Image.Resampling.BICUBIC), np.float64)
     return (grey - paper) * 255 / np.maximum(255 - paper, 25)
+
+
+def _crop_faint(ink: np.ndarray) -> np.ndarray:
+    """The ink without faint pixels outside of the box of the others: JPEG adds such around strokes."""
+    box = ndimage.find_objects((ink >= FAINT).astype(int))[0]
+    cropped = np.zeros_like(ink)
+    cropped[box] = ink[box]
+    return cropped
 
 
 def _remove_specks(ink: np.ndarray) -> np.ndarray:

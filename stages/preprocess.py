@@ -71,14 +71,14 @@ def main() -> None:
         held_out = choose_held_out(train.shape[0], params.validation_size, params.seed)
         held, tested = int(held_out.sum()), test.shape[0]
         sizes = {"train": train.shape[0] - held, "validation": held or tested, "test": tested}
-        pixels, classes = math.prod(image_shape), len(dataset.classes)
-        writers = {name: SplitWriter(name, size, pixels, classes, files) for name, size in sizes.items()}
+        classes = len(dataset.classes)
+        writers = {name: SplitWriter(name, size, image_shape, classes, files) for name, size in sizes.items()}
         write_splits(writers, train, test, held_out)
     summary = {
         "dataset": dataset_name,
         "title": dataset.title,
         "image_shape": list(image_shape),
-        "box": min(dataset.box or max(image_shape), *image_shape),
+        "box": writers["train"].box(),
         "validated_on": "held-out training images" if held else "test images",
         "splits": {name: writer.statistics() for name, writer in writers.items()},
         "class_counts": [

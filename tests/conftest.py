@@ -1,6 +1,7 @@
 """Shared by the tests: temporary checkouts in which the real pipeline runs on scikit-learn's digits."""
 
 import hashlib
+import json
 import re
 import shutil
 import signal
@@ -21,7 +22,7 @@ from tools.checkout import ROOT, clone_to, environment, git
 
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order of a run
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
-QUICK = {"dataset": "digits", "validation_size": "200", "epochs": "2"}
+BASELINE = yaml.safe_load((ROOT / "tests/params.yaml").read_text())
 TIMEOUT = 300  # seconds; the machine may be busy
 
 
@@ -36,6 +37,21 @@ class Checkout:
         path = self.folder / "params.yaml"
         text, count = re.subn(rf"(?m)^(  {key}: )\S+", rf"\g<1>{value}", path.read_text())
         assert count == 1, key
+        path.write_text(text)
+
+    def set_baseline(self) -> None:
+        """Set all parameters to those of tests/params.yaml, in the notation of params.yaml; comments stay."""
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        for section, values in BASELINE.items():
+            for key, value in values.items():
+                lines = (
+                    "".join(f"\n  - {item}" for item in value) if isinstance(value, list) else f" {json.dumps(value)}"
+                )
+                lines = f" {value}" if isinstance(value, str) else lines
+                pattern = rf"(?m)(^{section}:.*\n(?:(?:[ #].*)?\n)*?  {key}:)(?: [^#\n]*?)?( *#.*)?(?:\n  - .*)*$"
+                text, count = re.subn(pattern, lambda found, lines=lines: f"{found[1]}{lines}{found[2] or ''}", text)
+                assert count == 1, f"{section}.{key}"
         path.write_text(text)
 
     def edit(self, path: str, old: str, new: str) -> None:
@@ -134,8 +150,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
         if (ROOT / name).exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target)
-    for key, value in QUICK.items():
-        checkout.set_param(key, value)
+    checkout.set_baseline()
     shutil.rmtree(checkout.folder / "reports")
     (checkout.folder / "dvc.lock").unlink()
     checkout.git("add", "--all")

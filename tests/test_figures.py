@@ -8,6 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from mnist import figures
@@ -93,6 +94,16 @@ def test_texts_are_complete_and_do_not_overlap(tmp_path, draw, classes):
             assert (x1 - x0) * (np.sin(np.pi / 4) if left.get_rotation() else 1) >= 0.9 * needed
         title = axes._left_title.get_window_extent()
         assert not any(text.get_window_extent().overlaps(title) for text in columns)
+
+
+@pytest.mark.parametrize("draw", [confusion_matrix, recall, predictions, augmentation])
+def test_class_names_are_not_formulas_and_need_no_other_font(tmp_path, draw):
+    names = ["$x^2$ & $\\unknown{$", "жук", "שלום", "ابجد", "\\alpha _b_ <i>", "ქართული", "☺ #5 %", "é", "Ω", "ա"]
+    figure = draw(names)
+    saved(figure, tmp_path / "names.png")  # a missing glyph is a warning, which pytest makes an error
+    shown = {text.get_text() for text in figure.findobj(Text)}
+    assert any(names[0] in text for text in shown)
+    assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
 
 def test_curves_show_each_epoch_and_name_the_last_values():

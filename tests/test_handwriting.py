@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnist.dataset.idx import IdxFile
-from mnist.handwriting import find_ink, fit_ink
+from mnist.handwriting import find_ink, fit_ink, open_image
 
 RNG = np.random.default_rng(3)
 
@@ -103,6 +103,13 @@ def test_thin_strokes_are_thickened():
     thin = prepared(grey(four(pen=5)))
     assert np.corrcoef(thin.ravel(), EXPECTED.ravel())[0, 1] > 0.8
     assert thin.sum() > 0.5 * EXPECTED.sum()
+
+
+@pytest.mark.parametrize(("form", "options"), [("JPEG", {"quality": 80}), ("WEBP", {"quality": 80})])
+def test_noise_of_compression_does_not_enlarge_the_box(form, options, tmp_path):
+    grey(four(130, 10)).save(tmp_path / "drawing", form, **options)
+    found = prepared(open_image(tmp_path / "drawing"))
+    assert np.corrcoef(found.ravel(), prepared(grey(four(130, 10))).ravel())[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])

@@ -1,5 +1,6 @@
 """The predict command: its output for good images and for bad files, as text and as JSON."""
 
+import csv
 import json
 import re
 import shutil
@@ -64,9 +65,9 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "cut.png").write_bytes((pictures / "00.png").read_bytes()[:60])
     Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
-    Image.new("L", (20, 20)).save(tmp_path / "other.gif")
+    (tmp_path / "drawing.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     bomb(tmp_path / "bomb.png")
-    names = ("text.png", "empty.jpg", "cut.png", "white.png", "other.gif", "bomb.png", "none.png")
+    names = ("text.png", "empty.jpg", "cut.png", "white.png", "drawing.eps", "bomb.png", "none.png")
     bad = [str(tmp_path / name) for name in names]
     done = reproduced.run("predict.py", *bad[:3], str(pictures / "03.png"), *bad[3:])
     assert done.returncode == 1
@@ -74,8 +75,8 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     errors = dict(line.split(": ", 1) for line in done.stderr.splitlines())
     assert list(errors) == bad
     texts = dict(zip(names, errors.values(), strict=True))
-    for name in ("text.png", "empty.jpg", "other.gif"):
-        assert texts[name] == "is not a PNG or JPEG image"
+    for name in ("text.png", "empty.jpg", "drawing.eps"):
+        assert texts[name] == "is not an image of a supported format"
     assert texts["cut.png"].startswith("cannot be read: ")
     assert texts["white.png"] == "is empty: all of it has one colour"
     assert "too many pixels" in texts["bomb.png"]
@@ -107,8 +108,46 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
     assert not image[:, :2].any()
 
 
+def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checkout, tmp_path: Path) -> None:
+    images = np.load(reproduced.folder / "data/processed/test_images.npy")[:50]
+    pixels = np.uint8(np.round(255 * images))
+    header = ",".join(f"pixel{number}" for number in range(64))
+    np.savetxt(tmp_path / "test.csv", pixels, "%d", ",", header=header, comments="")
+    done = reproduced.run("predict.py", str(tmp_path / "test.csv"), "--csv", str(tmp_path / "answers.csv"))
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    with (reproduced.folder / "reports/predictions.csv").open() as file:
+        expected = [row["predicted"] for row in csv.DictReader(file)][:50]
+    lines = (tmp_path / "answers.csv").read_text().split("\n")
+    assert lines == ["ImageId,Label", *(f"{number},{label}" for number, label in enumerate(expected, 1)), ""]
+
+
+def test_a_table_of_other_images_is_prepared_like_images(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    paths = sorted(pictures.glob("*.png"))
+    inverted = np.stack([255 - np.asarray(Image.open(path)).ravel() for path in paths])
+    np.savetxt(tmp_path / "inverted.csv", inverted, "%d", ",")
+    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *map(str, paths), "--json")
+    entries = json.loads(done.stdout)
+    assert [entry["path"] for entry in entries[:12]] == [
+        f"{tmp_path / 'inverted.csv'}, image {n}" for n in range(1, 13)
+    ]
+    assert [entry["label"] for entry in entries[:12]] == [entry["label"] for entry in entries[12:]]
+
+
+def test_images_that_cannot_be_read_stay_empty_in_the_answer_file(
+    reproduced: Checkout, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.csv").write_text("1,2,3\n")
+    files = [str(pictures / "00.png"), str(tmp_path / "none.png"), str(tmp_path / "bad.csv"), str(pictures / "01.png")]
+    done = reproduced.run("predict.py", *files, "--csv", str(tmp_path / "answers.csv"))
+    assert done.returncode == 1
+    rows = (tmp_path / "answers.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
+    assert rows[2:4] == ["2,", "3,"]
+    assert f"{tmp_path / 'bad.csv'}: has 3 columns, expected a label and 8 x 8 pixels\n" in done.stderr
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"), [(["folder"], "predict: no .png, .jpg or .jpeg file in folder"), ([], "required: IMAGE")]
+    ("arguments", "message"), [(["folder"], "predict: no image in folder"), ([], "required: IMAGE")]
 )
 def test_wrong_arguments_are_explained(
     reproduced: Checkout, tmp_path: Path, arguments: list[str], message: str

@@ -12,10 +12,12 @@ import numpy as np
 from pydantic import Field
 from scipy.special import bdtrc
 
+from mnist.core.data import read_data_summary
 from mnist.core.errors import UserError
 from mnist.core.files import missing_file
 from mnist.core.params import Params, read_params
 from mnist.core.paths import PREDICTIONS, relative
+from mnist.dataset.catalogue import DatasetName
 from mnist.metrics.interval import wilson_interval
 from tools.checkout import git, require_commit
 
@@ -27,6 +29,7 @@ class GateParams(Params):
 
     section = "gate"
     floor: Annotated[float, Field(ge=0, le=1)]
+    floor_dataset: DatasetName
     significance: Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -76,19 +79,23 @@ def judge(revision: str) -> bool:
     low, high = wilson_interval(here.sum(), len(here))
     newly_wrong, newly_right = int(np.sum(there & ~here)), int(np.sum(here & ~there))
     p_value = mcnemar_p_value(newly_wrong, newly_right)
+    dataset = read_data_summary().dataset
+    floor = params.floor if dataset == params.floor_dataset else None
+    limit = f"no gate.floor for {dataset}" if floor is None else f"gate.floor {floor}"
     width = max(17, len(f"accuracy at {revision}"))
     for name, value, remark in (
-        ("accuracy here", f"{here.mean():.4f}", f"95% interval {low:.4f} to {high:.4f}; gate.floor {params.floor}"),
+        ("accuracy here", f"{here.mean():.4f}", f"95% interval {low:.4f} to {high:.4f}; {limit}"),
         (f"accuracy at {revision}", f"{there.mean():.4f}", f"commit {commit[:7]}"),
         ("newly wrong", f"{newly_wrong:,}", "right there, wrong here"),
         ("newly right", f"{newly_right:,}", "wrong there, right here"),
         ("p-value of a drop", f"{p_value:.3g}", f"McNemar's exact test; gate.significance {params.significance}"),
     ):
         print(f"{name:<{width}}  {value:<6}  {remark}")
-    failures = [f"the accuracy is below {params.floor}"] if here.mean() < params.floor else []
+    failures = [f"the accuracy is below {floor}"] if floor is not None and here.mean() < floor else []
     if p_value <= params.significance:
         failures.append(f"the accuracy has dropped since {revision} by more than chance explains")
-    passed = f"passed: the accuracy is not below {params.floor}, and no significant drop since {revision}"
+    above = "" if floor is None else f"the accuracy is not below {floor}, and "
+    passed = f"passed: {above}no significant drop since {revision}"
     print(f"gate: {'failed: ' + ', and '.join(failures) if failures else passed}")
     return not failures
 

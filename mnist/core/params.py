@@ -65,8 +65,11 @@ def read_sections(*names: str) -> dict[str, Any]:
     return {key: content[key] for key in names}
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping from a YAML file exactly as DVC does, by ruamel.yaml; UserError if that is not possible."""
+def read_yaml(path: Path, *, as_text: bool = False) -> dict[str, Any]:
+    """Read a mapping from a YAML file exactly as DVC does, by ruamel.yaml; UserError if that is not possible.
+
+    `as_text` keeps each value as text, as it is written: 010, 1.50, no and null.
+    """
     name = relative(path)
     try:
         with path.open("rb") as file:
@@ -77,7 +80,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{name} has more than {MAX_YAML_BYTES:,} bytes; shorten it")
     try:
         _check_limits(text.decode("utf-8"))
-        content = YAML(typ="safe").load(text.decode("utf-8"))
+        content = YAML(typ="base" if as_text else "safe").load(text.decode("utf-8"))
     except Exception as error:  # for a value that does not fit its tag, almost any type: KeyError, IndexError
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())[:500]}") from None
     if not isinstance(content, dict) or not content:

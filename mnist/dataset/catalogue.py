@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from mnist.core.errors import UserError
 from mnist.core.params import Params, matching, read_yaml
@@ -13,12 +13,17 @@ from mnist.core.paths import DATASETS, relative
 
 FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
+JOINERS = "\u200c\u200d"  # zero-width (non-)joiners, which Arabic script and others need
+
+
+DatasetName = Annotated[str, matching("[a-z0-9_]+", "a name of lower-case letters, digits and _")]
+
 
 class DownloadParams(Params):
     """The data set that the pipeline runs on."""
 
     section = "download"
-    dataset: Annotated[str, matching("[a-z0-9_]+", "a name of lower-case letters, digits and _")]
+    dataset: DatasetName
 
 
 class PublishedFile(BaseModel):
@@ -36,15 +41,39 @@ class PublishedFile(BaseModel):
             return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
 
 
+def check_name(name: str) -> str:
+    """Return a class name or a title; ValueError if the figures and tables cannot show it."""
+    if not name.strip():
+        raise ValueError("should not be empty")
+    for character in name:
+        if not character.isprintable() and character not in JOINERS:
+            raise ValueError(f"{name!r} has the control character {character!r}; write it without")
+    if missing := "" if name.isascii() else _missing_glyphs(name):
+        font = "which DejaVu Sans, the font of the figures, does not have"
+        raise ValueError(f"'{name}' has {' '.join(missing)}, {font}; write it in another script")
+    return name
+
+
+def _missing_glyphs(text: str) -> str:
+    """The characters that the regular or the bold font of the figures does not have."""
+    from matplotlib import get_data_path  # here, because few names need it, and importing it takes time
+    from matplotlib.ft2font import FT2Font
+
+    fonts = [FT2Font(f"{get_data_path()}/fonts/ttf/{name}.ttf") for name in ("DejaVuSans", "DejaVuSans-Bold")]
+    return "".join(c for c in dict.fromkeys(text) if not all(font.get_char_index(ord(c)) for font in fonts))
+
+
+Name = Annotated[str, Field(max_length=100), AfterValidator(check_name)]
+
+
 class Dataset(BaseModel):
-    """A data set of the catalogue; `box` is the side in pixels of the square that new images are scaled to fit."""
+    """A data set of the catalogue; title and class names are shown as they are written, numbers included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    title: str
+    title: Name
     mirrors: list[str]
     files: dict[str, PublishedFile]
-    classes: Annotated[list[str], Field(min_length=2, max_length=256)]
-    box: int | None = Field(default=None, gt=0)
+    classes: Annotated[list[Name], Field(min_length=2, max_length=256)]
 
     @field_validator("files", "classes")
     @classmethod
@@ -76,7 +105,7 @@ def find_dataset(name: str) -> Dataset:
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))
         raise UserError(f"params.yaml: download.dataset is '{name}', but {relative(DATASETS)}/ has only {known}")
     try:
-        return Dataset.model_validate(read_yaml(path))
+        return Dataset.model_validate(read_yaml(path, as_text=True))
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

@@ -15,6 +15,7 @@ import fsspec
 from tqdm import tqdm
 
 from mnist.core.errors import UserError
+from mnist.core.paths import ROOT
 from mnist.dataset.catalogue import Dataset, PublishedFile, find_other
 
 SKLEARN_DIGITS = "scikit-learn://digits/"  # the data set within scikit-learn's own package
@@ -34,14 +35,21 @@ class SourceError(Exception):
 def list_sources(dataset: Dataset) -> list[str]:
     """The base addresses to try: the environment variable DATASET_MIRROR if set, else the mirrors, in order."""
     own = os.environ.get("DATASET_MIRROR")
-    if not own:
-        return dataset.mirrors
-    if other := find_other(Path(own), dataset):
-        print(
-            f"download: DATASET_MIRROR={own} has the files of {other}; using the mirrors of {dataset.title}", flush=True
-        )
-        return dataset.mirrors
-    return [own]
+    if own and (other := find_other(Path(own), dataset)):
+        used = f"using the mirrors of {dataset.title}"
+        print(f"download: DATASET_MIRROR={own} has the files of {other}; {used}", flush=True)
+        own = None
+    return [own] if own else [_locate(mirror) for mirror in dataset.mirrors]
+
+
+def _locate(mirror: str) -> str:
+    """The address of a mirror: a relative path is one from the project's root."""
+    if "://" in mirror or Path(mirror).is_absolute():
+        return mirror
+    # DVC runs experiments in a copy in .dvc/tmp/exps, which has only files that are in git.
+    projects = [ROOT, *(top for top in ROOT.parents if ROOT.relative_to(top).parts[0] == ".dvc")]
+    folders = [project / mirror for project in projects]
+    return str(next(filter(Path.is_dir, folders), folders[0]))
 
 
 def fetch(

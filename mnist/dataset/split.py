@@ -14,11 +14,24 @@ from mnist.dataset.catalogue import Dataset
 from mnist.dataset.idx import IdxFile
 
 CHUNK_BYTES = 1 << 20  # of raw images
+NOISE = 25  # grey levels, of 255, up to which a pixel is not ink: JPEG adds such noise around strokes
 
 
 def rows_per_chunk(pixels: int) -> int:
     """The number of images of this many pixels in a chunk."""
     return max(1, CHUNK_BYTES // pixels)
+
+
+def ink_sizes(images: np.ndarray) -> np.ndarray:
+    """The longer side in pixels of each image's bounding box of ink, integers (n,), 0 for an image without ink.
+
+    Images are uint8 (n, height, width), white on black.
+    """
+    ink, spans = np.greater(images, NOISE), []
+    for lines in (ink.any(axis=1), ink.any(axis=2)):
+        margins = lines.argmax(axis=1) + lines[:, ::-1].argmax(axis=1)
+        spans.append(np.where(lines.any(axis=1), lines.shape[1] - margins, 0))
+    return np.maximum(*spans)
 
 
 class RawSplit:
@@ -52,8 +65,9 @@ class RawSplit:
 class SplitWriter:
     """Writes the two arrays of one split, and gathers its statistics."""
 
-    def __init__(self, name: str, count: int, pixels: int, classes: int, files: ExitStack) -> None:
+    def __init__(self, name: str, count: int, image_shape: tuple[int, ...], classes: int, files: ExitStack) -> None:
         """Open `{name}_images.npy` for float32 (count, pixels) and `{name}_labels.npy` for uint8 (count,)."""
+        pixels = math.prod(image_shape)
         # Regular writes, not a writable memory map: on a full disk a write raises, a map kills the process.
         self._images = files.enter_context(files.enter_context(atomic_write(images_path(name))).open("wb"))
         self._labels = files.enter_context(files.enter_context(atomic_write(labels_path(name))).open("wb"))
@@ -63,6 +77,8 @@ class SplitWriter:
         self._scaled = np.empty((rows_per_chunk(pixels), pixels), np.float32)
         self.class_counts = np.zeros(classes, np.int64)
         self._pixel_counts = np.zeros(256, np.int64)
+        self._image_shape = image_shape
+        self._size_counts = np.zeros(max(image_shape) + 1, np.int64)
 
     def append(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Append a chunk: images, uint8 (n, height * width), and labels, uint8 (n,)."""
@@ -70,6 +86,18 @@ class SplitWriter:
         self._labels.write(labels.data)
         self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
         self._pixel_counts += np.bincount(images.ravel(), minlength=256)
+        sizes = ink_sizes(images.reshape(-1, *self._image_shape))
+        self._size_counts += np.bincount(sizes, minlength=len(self._size_counts))
+
+    def box(self) -> int:
+        """The side in pixels of the square that the ink of new images is scaled to fit.
+
+        It is the median of the longer side of each image's bounding box. Where all images were scaled to one box, as
+        MNIST's were to 20 by 20, that is its side; specks and clipped edges in some images do not change it.
+        """
+        counts = self._size_counts[1:]  # without the images that have no ink
+        median = 1 + int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) if counts.any() else max(self._image_shape)
+        return min(median, *self._image_shape)
 
     def statistics(self) -> dict[str, Any]:
         """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""

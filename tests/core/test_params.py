@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import BASELINE
 from dvc.utils.serialize import parse_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,9 +37,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write(file: Path, key: str, text: str) -> None:
-    """Write the shipped parameters with `text`, which is YAML, as the value of `key` (section.name)."""
+    """Write the parameters of the tests with `text`, which is YAML, as the value of `key` (section.name)."""
     lines = []
-    for section, values in SHIPPED.items():
+    for section, values in BASELINE.items():
         lines.append(f"{section}:\n")
         for name, value in values.items():
             lines.append(f"  {name}: {text if f'{section}.{name}' == key else json.dumps(value)}\n")
@@ -129,7 +130,7 @@ LIMITS = "merge keys (<<), values of more than 1,000 characters, and more than 1
         ("", "should contain `key: value` lines"),
         ("- train", "should contain `key: value` lines"),
         ("trian: {}", "unknown section 'trian'; did you mean 'train'?"),
-        ("other: {}", f"unknown section 'other'; known are {', '.join(SHIPPED)}"),
+        ("other: {}", f"unknown section 'other'; known are {', '.join(params.SECTIONS)}"),
         ("plot: {}", "section 'train' is missing; restore it with `git checkout"),
         ("train:", "train is None, but should be a valid dictionary"),
         ("train: 3", "train is 3, but should be a valid dictionary"),

@@ -13,7 +13,7 @@ from mnist.dataset import catalogue
 from mnist.dataset.catalogue import FILES, find_dataset
 from mnist.dataset.digits import digits_files
 
-SHIPPED = sorted(path.stem for path in DATASETS.iterdir())
+SHIPPED = ["digits", "fashion_mnist", "mnist"]
 
 
 @pytest.fixture
@@ -38,11 +38,11 @@ def test_shipped_data_set_is_valid(name):
 
 
 def test_unknown_name_lists_the_known():
+    known = sorted(path.stem for path in DATASETS.iterdir())
+    assert set(SHIPPED) <= set(known)
     with pytest.raises(UserError) as caught:
-        find_dataset("emnist")
-    assert str(caught.value) == (
-        f"params.yaml: download.dataset is 'emnist', but datasets/ has only {', '.join(SHIPPED)}"
-    )
+        find_dataset("nothing")
+    assert str(caught.value) == f"params.yaml: download.dataset is 'nothing', but datasets/ has only {', '.join(known)}"
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,17 @@ def test_unknown_name_lists_the_known():
         (["title"], None, "title"),
         (["mirrors"], "http://x", "mirrors"),
         (["classes"], ["only one"], "classes"),
-        (["classes"], [0, 1], "classes.0"),
         (["classes"], ["zero", "one", "one"], "classes: should be unique names"),
-        (["box"], 0, "box"),
+        (["classes"], ["a", " "], "classes.1: should not be empty"),
+        (["classes"], ["a", "b\nc"], "classes.1: 'b\\nc' has the control character '\\n'"),
+        (["classes"], ["a", "\u202eb"], "classes.1: '\\u202eb' has the control character"),
+        (["classes"], ["a", "b" * 101], "classes.1: String should have at most 100 characters"),
+        (
+            ["classes"],
+            ["a", "お, 中"],
+            "classes.1: 'お, 中' has お 中, which DejaVu Sans, the font of the figures, does not",
+        ),
+        (["title"], "お", "title: 'お' has お, which DejaVu Sans"),
         (["licence"], "MIT", "licence"),
     ],
 )
@@ -79,6 +87,30 @@ def test_invalid_data_set_is_refused_by_the_key(own, content, keys, value, messa
     with pytest.raises(UserError) as caught:
         find_dataset("own")
     assert f"own.yaml: {message}" in str(caught.value)
+
+
+def test_class_names_are_kept_as_they_are_written(own, content):
+    names = [
+        "0",
+        "010",
+        "1.50",
+        "0x1F",
+        "1:30",
+        "no",
+        "true",
+        "null",
+        "~",
+        "2024-01-02",
+        "a: b",
+        "$x_1$",
+        "é",
+        "ж",
+        "ש",
+    ]
+    lines = [f"- '{name}'" if name == "a: b" else f"- {name}" for name in names]
+    entry = yaml.safe_dump({key: value for key, value in content.items() if key != "classes"})
+    own.write_text(f"{entry}classes:\n" + "\n".join(lines), encoding="utf-8")
+    assert find_dataset("own").classes == names
 
 
 @pytest.mark.parametrize("content", [b"", b"- own\n", b"own: {", b"3", b"\xff\xfe own: {}", b"own: !!bool x"])

@@ -13,6 +13,7 @@ import fsspec
 import pytest
 
 from mnist.core.errors import UserError
+from mnist.dataset import fetch as fetch_module
 from mnist.dataset.catalogue import FILES, PublishedFile, find_dataset
 from mnist.dataset.fetch import fetch, list_sources
 
@@ -179,10 +180,10 @@ def test_full_disk_is_not_an_error_of_the_source(address):
     assert Source.requests["good"] == 1
 
 
-@pytest.mark.parametrize(("own", "expected"), [("", ["a", "b"]), ("/own", ["/own"])])
+@pytest.mark.parametrize(("own", "expected"), [("", ["/a", "http://b"]), ("/own", ["/own"])])
 def test_own_mirror_replaces_those_of_the_data_set(monkeypatch, own, expected):
-    dataset = find_dataset("mnist").model_copy(update={"mirrors": ["a", "b"]})
-    assert list_sources(dataset) == ["a", "b"]
+    dataset = find_dataset("mnist").model_copy(update={"mirrors": ["/a", "http://b"]})
+    assert list_sources(dataset) == ["/a", "http://b"]
     monkeypatch.setenv("DATASET_MIRROR", own)
     assert list_sources(dataset) == expected
 
@@ -217,6 +218,19 @@ def test_the_remedy_is_that_of_the_failure(monkeypatch, address, tmp_path, behav
     sentences = str(caught.value).splitlines()[-1].split(". ")
     assert len(sentences) == len(remedies)
     assert all(sentence.startswith(remedy) for sentence, remedy in zip(sentences, remedies, strict=True))
+
+
+def test_relative_mirror_is_a_folder_in_the_project_or_in_the_one_that_runs_an_experiment(monkeypatch, tmp_path):
+    dataset = find_dataset("mnist").model_copy(update={"mirrors": ["data/custom/x/"]})
+    experiment = tmp_path / ".dvc/tmp/exps/standalone/tmp1"
+    monkeypatch.setattr(fetch_module, "ROOT", experiment)
+    assert list_sources(dataset) == [str(experiment / "data/custom/x")]
+    (tmp_path / "data/custom/x").mkdir(parents=True)
+    assert list_sources(dataset) == [str(tmp_path / "data/custom/x")]
+    (experiment / "data/custom/x").mkdir(parents=True)
+    assert list_sources(dataset) == [str(experiment / "data/custom/x")]
+    monkeypatch.setattr(fetch_module, "ROOT", tmp_path / "sub/project")
+    assert list_sources(dataset) == [str(tmp_path / "sub/project/data/custom/x")]
 
 
 @pytest.mark.parametrize("name", FILES)

