@@ -20,9 +20,10 @@ COLUMNS, ROWS = 64, 128
 
 
 @cache
-def _one() -> tf.Variable:
+def _ones() -> tf.Tensor:
+    """Ones outside of the compiled function, more than the 128 that TensorFlow would copy into it as a constant."""
     with tf.init_scope():
-        return tf.Variable(1.0, trainable=False)
+        return tf.ones(256)
 
 
 def materialize(values: tf.Tensor) -> tf.Tensor:
@@ -31,7 +32,7 @@ def materialize(values: tf.Tensor) -> tf.Tensor:
     They are divided by 1, which XLA does not know. So it cannot fuse the operation that computes them with a later one,
     and does not repeat it for each use of the values, because a division is expensive.
     """
-    return values / tf.cast(_one(), values.dtype)
+    return values / tf.cast(_ones()[0], values.dtype)
 
 
 @tf.custom_gradient

@@ -16,19 +16,17 @@ def log_softmax(logits: tf.Tensor) -> tf.Tensor:
     return shifted - tf.math.log(total)
 
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """The negative log of the true class's probability, (n,), in nats; labels are integers (n,)."""
-    return -tf.gather(log_softmax(logits), labels, batch_dims=1)
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """The cross-entropy of each image, (n,), in nats, without smoothing, and its gradient with it, (n, classes).
 
-
-def cross_entropy_gradient(labels: tf.Tensor, logits: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """The gradient of each image's cross-entropy with respect to its logits, (n, classes).
-
-    `smoothing` is the fraction of each label that is spread evenly over all classes (Szegedy et al. 2016).
+    Labels are integers, (n,). `smoothing` is the fraction of each label that is spread evenly over all classes (Szegedy
+    et al. 2016).
     """
+    shifted, powers, total = _exponentials(logits)
     classes = logits.shape[1]
     spread = smoothing / classes
-    return softmax(logits) - tf.one_hot(labels, classes, 1 - smoothing + spread, spread, dtype=logits.dtype)
+    targets = tf.one_hot(labels, classes, 1 - smoothing + spread, spread, dtype=logits.dtype)
+    return tf.math.log(total)[:, 0] - tf.gather(shifted, labels, batch_dims=1), powers / total - targets
 
 
 def _exponentials(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

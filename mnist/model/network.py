@@ -18,7 +18,7 @@ from mnist.model.weights import DenseLayer
 PREDICT_BATCH = 1000  # images per call; one shape, compiled once
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _predict_batch(values: tf.Tensor, weights: Any, activations: tuple[str, ...]) -> tuple[tf.Tensor, tf.Tensor]:
     *hidden, (kernel, bias) = weights
     for (hidden_kernel, hidden_bias), activation in zip(hidden, activations, strict=True):

@@ -107,7 +107,7 @@ def augmented_examples(augment: Augmentation, images: np.ndarray, labels: np.nda
     originals[present] = images[first]
     if not augment.params.enabled:
         return originals[:, None]
-    draw = tf.function(augment, jit_compile=True)
+    draw = tf.function(augment, jit_compile=True, autograph=False)
     drawn = [draw(tf.constant(originals), tf.constant(step)).numpy() for step in range(EXAMPLES)]
     return np.stack([originals, *drawn], axis=1)
 

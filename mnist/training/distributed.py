@@ -61,7 +61,7 @@ class DistributedTraining(Training):
         network, optimizer, batch_size = self.network, self.optimizer, self.params.batch_size
         compute_gradients = make_gradient_function(network, self.params.label_smoothing)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def differentiate(images, labels, batch, step):  # noqa: ANN001, ANN202, tensors all
             rows, positions, weights, size = batch
             inputs, targets = tf.gather(images, rows), tf.gather(labels, rows)
@@ -69,7 +69,7 @@ class DistributedTraining(Training):
                 inputs = self.augment(inputs, step, positions, batch_size)
             return compute_gradients(inputs, targets, weights, size)
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def update(gradients, rate):  # noqa: ANN001, ANN202, tensors all
             optimizer.learning_rate.assign(rate)
             optimizer.apply(gradients, network.trainable_variables)

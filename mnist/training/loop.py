@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mnist.model.backend import keras, tf
-from mnist.model.losses import cross_entropy, cross_entropy_gradient
+from mnist.model.losses import cross_entropy
 
 
 def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -37,9 +37,10 @@ def make_gradient_function(network: keras.Model, label_smoothing: float) -> Call
         weights, size = tf.cast(weights, precision), tf.cast(size, precision)
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
-        upstream = cross_entropy_gradient(labels, logits, label_smoothing) * (weights / size)[:, None]
+        losses, upstream = cross_entropy(labels, logits, label_smoothing)
         correct = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == labels, precision)
-        return tape.gradient(logits, variables, upstream), cross_entropy(labels, logits) * weights, correct * weights
+        gradients = tape.gradient(logits, variables, upstream * (weights / size)[:, None])
+        return gradients, losses * weights, correct * weights
 
     return compute_gradients
 
@@ -69,7 +70,7 @@ def compile_steps(train_step: Callable, precision: str, *, jit_compile: bool = T
     It returns, per position of the batch, (n,), the sum of losses and the number of correct predictions.
     """
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def run_steps(images, labels, batches, rates, steps_before, first, last):  # noqa: ANN001, ANN202, tensors all
         def body(index: tf.Tensor, loss_sums: tf.Tensor, correct_sums: tf.Tensor) -> tuple:
             batch = [part[index] for part in batches]
