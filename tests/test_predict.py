@@ -175,7 +175,7 @@ def test_sub_folders_are_named(reproduced: Checkout, pictures: Path, tmp_path: P
     done = reproduced.run(str(reproduced.folder / "predict.py"), "parent/", cwd=str(tmp_path))
     first, *rest = done.stderr.splitlines()
     assert first == "parent: images in its sub-folders are not read; name these: parent/*/"
-    assert rest == ([] if images else ["predict: no .png, .jpg or .jpeg file in parent"])
+    assert rest == ([] if images else ["predict: no image in parent"])
     assert len(done.stdout.splitlines()) == images
 
 

@@ -1,6 +1,7 @@
 """How a stage ends: a user error or Ctrl-C as one message, without a traceback."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -31,8 +32,13 @@ def run_stage(main: Callable[[], None]) -> None:
 
 def _report_interrupt(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print Ctrl-C as one message, and any other uncaught exception as Python does."""
-    if issubclass(kind, KeyboardInterrupt):
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__  # a C extension that is interrupted while it is imported raises ImportError from it
+    if cause:
         print(f"{Path(sys.argv[0]).stem}: interrupted; no half-written file was kept", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)  # so that the status tells the caller of Ctrl-C
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -1,6 +1,7 @@
 """How a stage ends after an error: one message with the stage's name, and exit status 1."""
 
 import errno
+import signal
 import subprocess
 import sys
 
@@ -47,3 +48,10 @@ def test_output_that_is_not_read_to_its_end_is_no_error(lines, status):
         run.stdout.close()
         assert run.stderr.read() == b""
     assert run.returncode == 1
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "ImportError from KeyboardInterrupt()"])
+def test_ctrl_c_is_one_message_also_while_a_c_extension_is_imported(raised):
+    program = f"import sys, mnist.core.errors; sys.argv = ['stages/plot.py']; raise {raised}"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "plot: interrupted; no half-written file was kept\n")
