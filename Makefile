@@ -13,7 +13,7 @@ endif
 .DEFAULT_GOAL := run
 .PHONY: run demo dataset recipe sweep cluster push verify gate locked test test-slow test-emulated fuzz bench check format lock clean help
 
-run: .venv/ready ## run the pipeline on MNIST: those of the six stages that have changed
+run: .venv/ready ## run the pipeline: those of the six stages that have changed
 	@python -m tools.run
 
 demo: .venv/ready ## run the pipeline on scikit-learn's digits, offline, in build/demo
@@ -21,7 +21,7 @@ demo: .venv/ready ## run the pipeline on scikit-learn's digits, offline, in buil
 
 # Quoted as variables of the shell, since a folder's name may have blanks and quotes.
 dataset: .venv/ready ## make a data set from your own images: NAME=letters FROM=folder; OPTIONS=--help lists the options
-	@python -m tools.dataset $(foreach key,NAME FROM,$(if $(findstring command line,$(origin $(key))),"$$$(key)")) $(OPTIONS)
+	@python -m tools.dataset $(foreach key,NAME FROM,"$(if $(findstring command line,$(origin $(key))),$$$(key))") $(OPTIONS)
 
 recipe: .venv/ready ## run a recipe as a DVC experiment: NAME=recipe, without it list them; FRESH=1 runs all stages
 	@python -m tools.recipe $(if $(findstring command line,$(origin NAME)),"$(NAME)") $(if $(FRESH),--fresh)

@@ -26,7 +26,7 @@ def find_images(top: Path) -> list[Path]:
 def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
     """Read an image file, or a table of images, prepared like the training images: uint8 (height, width) by name.
 
-    A table's images are left as they are if they are white on black and of the right size. UserError if the file is
+    A table's images stay unchanged if they are white on black and of the right size. UserError if the file is
     unusable.
     """
     if path.suffix.lower() != ".csv":

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make build/aarch64/python: Debian's Python for 64-bit ARM with the packages of requirements.txt, emulated on x86-64.
-# It is kept while requirements.txt stays the same. Where it cannot be made, the last line says why.
+# It is kept while requirements.txt stays the same. If that fails, the last line of the output is the reason.
 set -eu
 cd "$(dirname "$0")/.."
 if [ "$(uname -sm)" != "Linux x86_64" ]; then

@@ -1,4 +1,4 @@
-"""`make dataset NAME=letters FROM=photos`: make a data set of the pipeline from images of one's own.
+"""`make dataset NAME=letters FROM=photos`: make a data set for the pipeline from your own images.
 
 Reads a folder with a sub-folder per class, a CSV file in Kaggle's form, an .npz file like Keras's mnist.npz, or IDX
 files; writes four IDX files in data/custom/NAME, and datasets/NAME.yaml.
@@ -98,7 +98,8 @@ def describe(parts: list[Pictures], names: list[str]) -> list[str]:
     lines = [f"{name:<{width}}  {train:>9}  {test:>9}" for name, train, test in [("class", "training", "test"), *rows]]
     for count, split in zip(counts, ("training", "test"), strict=True):
         if len(empty := np.flatnonzero(count == 0)):
-            lines.append(f"classes without a {split} image: {', '.join(names[index] for index in empty)}")
+            effect = ", which the network cannot learn" if split == "training" else ""
+            lines.append(f"classes without a {split} image{effect}: {', '.join(names[index] for index in empty)}")
     for part, split in zip(parts, ("training", "test"), strict=True):
         if len(plain := np.flatnonzero(np.ptp(part.images, axis=(1, 2)) == 0)):
             lines.append(f"{len(plain):,} {split} images are of one colour, such as {part.origins[plain[0]]}")
@@ -130,18 +131,22 @@ def write(name: str, title: str, mirrors: list[str], parts: list[Pictures], clas
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Parse 28, or 28x20 (height x width)."""
-    sides = [int(side) for side in re.fullmatch(r"(\d+)(?:x(\d+))?", text).groups(text.partition("x")[0])]  # type: ignore
-    if not all(1 <= side <= 1024 for side in sides):
-        raise ValueError
-    return sides[0], sides[1]
+    """Parse 28, or 28x20 (height x width), up to 1024."""
+    match = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (1 <= height <= 1024 and 1 <= width <= 1024):
+        raise argparse.ArgumentTypeError(f"is {text}, but should be 28, or 28x20, each 1 to 1024 pixels")
+    return height, width
 
 
 def parse_share(text: str) -> Fraction:
     """Parse 0.2, or 1/7."""
-    share = Fraction(text)
+    try:
+        share = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
     if not 0 < share < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"is {text}, but should be a fraction between 0 and 1, such as 0.2 or 1/7")
     return share
 
 
@@ -165,6 +170,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> None:
     """Make a data set."""
     options = parse_arguments()
+    if options.source == Path():
+        raise UserError("FROM is missing: make dataset NAME=letters FROM=photos")
     name, earlier = options.name, find_earlier(options.name)
     source = read_source(options.source.expanduser(), options.size)
     classes, index_of = name_classes(source, options.classes, earlier)
@@ -175,17 +182,17 @@ def main() -> None:
     title = options.title or (earlier.title if earlier else name.replace("_", " "))
     write(name, title, earlier.mirrors if earlier else [mirror_of(name)], parts, classes)
 
-    how = "prepared as predict.py prepares images" if prepared else "left as they are"
+    how = "prepared as predict.py prepares images" if prepared else "unchanged"
     height, width = options.size
     print(f"{sum(len(part.classes) for part in parts):,} images of {height} x {width} pixels, {how} (see --prepare)")
     if transpose and options.transpose is None:
         print("rows and columns exchanged, as in all files of EMNIST (see --no-transpose)")
     print("\n".join([*describe(parts, classes), *source.notes]))
     if left_out:
-        print("\n  ".join([f"left out {len(left_out):,} unusable files:", *left_out]))
+        print("\n  ".join([f"left out as unusable, {len(left_out):,}:", *left_out]))
     print(f"dataset: written to {relative(CUSTOM / name)} and {relative(DATASETS)}/{name}.yaml")
     activate = "" if os.environ.get("VIRTUAL_ENV") else ". .venv/bin/activate && "
-    print(f"Next: {activate}dvc exp run -S download.dataset={name}")
+    print(f"Next: {activate}dvc exp run -S download.dataset={name}; then open reports/index.html")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """DVC experiments for `make recipe` and `make sweep`: the pipeline with changed parameters, under a name.
 
-DVC runs them in a temporary folder (--temp), so that the working tree stays as it is, also after Ctrl-C.
+DVC runs them in a temporary folder (--temp), so that the working tree does not change, even after Ctrl-C.
 """
 
 import json

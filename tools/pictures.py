@@ -1,4 +1,4 @@
-"""The images of a data set of one's own, brought to one size: as they are, or prepared as predict.py prepares them."""
+"""Load the images of your own data set in one size: unchanged, or prepared as predict.py prepares them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,14 +30,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Shaping:
-    """How images are brought to one size: `prepare` is always, never, or auto."""
+    """The target size and orientation, and whether to prepare the images: always, never, or auto."""
 
     image_shape: tuple[int, int]
     prepare: str
     transpose: bool
 
     def fit(self, grey: np.ndarray) -> np.ndarray:
-        """Bring grey levels, uint8 (any height, any width), to `image_shape`."""
+        """Resize or prepare grey levels, uint8 (any height, any width): uint8 `image_shape`."""
         if self.prepare == "never":
             return np.asarray(Image.fromarray(grey).resize(self.image_shape[::-1], Image.Resampling.BILINEAR))
         ink = find_ink(Image.fromarray(grey))
@@ -49,7 +49,7 @@ def load_pictures(
 ) -> tuple[list[Pictures], bool, list[str]]:
     """Load the images of all splits; return them, whether they were prepared, and the files left out with the reason.
 
-    Unless told otherwise, images are left as they are if all of them have the right size and are white on black.
+    With auto, images stay unchanged if all of them have the right size and are white on black.
     """
     parts, exact, left_out = [], [], []
     for split in splits:

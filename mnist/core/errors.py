@@ -38,7 +38,7 @@ def _report_interrupt(kind: type[BaseException], error: BaseException, trace: Tr
     if cause:
         print(f"{Path(sys.argv[0]).stem}: interrupted; no half-written file was kept", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.raise_signal(signal.SIGINT)  # so that the status tells the caller of Ctrl-C
+        signal.raise_signal(signal.SIGINT)  # so that the exit status is that of Ctrl-C
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -68,7 +68,7 @@ def read_sections(*names: str) -> dict[str, Any]:
 def read_yaml(path: Path, *, as_text: bool = False) -> dict[str, Any]:
     """Read a mapping from a YAML file exactly as DVC does, by ruamel.yaml; UserError if that is not possible.
 
-    `as_text` keeps each value as text, as it is written: 010, 1.50, no and null.
+    `as_text` keeps each value as the text in the file: 010, 1.50, no and null.
     """
     name = relative(path)
     try:

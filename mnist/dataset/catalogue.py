@@ -67,7 +67,7 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(check_name)]
 
 
 class Dataset(BaseModel):
-    """A data set of the catalogue; title and class names are shown as they are written, numbers included."""
+    """A data set of the catalogue; title and class names are text as written in the file, numbers included."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: Name

@@ -1,4 +1,4 @@
-"""`make dataset`: from images of one's own to four IDX files and an entry in the catalogue."""
+"""`make dataset`: from your own images to four IDX files and an entry in the catalogue."""
 
 import gzip
 import hashlib
@@ -126,7 +126,7 @@ def test_white_on_black_of_the_right_size_is_left_as_it_is(make, tmp_path):
         (tmp_path / f"digits/{label}").mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(tmp_path / f"digits/{label}/{index}.png")
     result = make(tmp_path / "digits", *EIGHT)
-    assert "left as they are" in result.output
+    assert "unchanged" in result.output
     assert {image.tobytes() for image in [*result.train, *result.test]} == {image.tobytes() for image in DIGITS[:200]}
     assert "prepared as predict.py" in make(tmp_path / "digits", *EIGHT, "--prepare", "always").output
     assert "prepared as predict.py" in make(tmp_path / "digits").output
@@ -179,7 +179,7 @@ def test_unusable_files_are_listed_and_left_out(make, tmp_path):
     (photos / "readme.md").write_text("")
     result = make(photos)
     assert result.counts()["all"] == (36, 6)
-    left_out = result.output.split("left out 4 unusable files:\n")[1].splitlines()[:4]
+    left_out = result.output.split("left out as unusable, 4:\n")[1].splitlines()[:4]
     texts = dict(
         line.strip().rsplit(": ", 1) if "cannot" not in line else line.strip().split(": ", 1) for line in left_out
     )
@@ -196,7 +196,7 @@ def test_folders_train_and_test_are_the_splits(make, tmp_path):
     (tmp_path / "photos/val").mkdir()
     result = make(tmp_path / "photos")
     assert result.counts() == {"a": (9, 4), "b": (9, 4), "c": (0, 4), "all": (18, 12)}
-    assert "classes without a training image: c\n" in result.output
+    assert "classes without a training image, which the network cannot learn: c\n" in result.output
     assert f"not used: {tmp_path / 'photos/val'}\n" in result.output
     # The places of the letters are the same in both folders.
     assert "8 test images are identical to a training image, so the test accuracy will be too high" in result.output
@@ -210,7 +210,7 @@ def test_what_is_unusual_is_said(make, tmp_path):
     for number in range(3):
         Image.new("L", (50, 50), 200).save(photos / f"a/blank{number}.png")
     result = make(photos)
-    assert "classes without a training image: empty\n" in result.output
+    assert "classes without a training image, which the network cannot learn: empty\n" in result.output
     assert "classes without a test image: empty, single\n" in result.output
     assert "training images are of one colour, such as " in result.output
 
@@ -405,6 +405,27 @@ def test_a_name_that_cannot_be_used_is_refused(make, tmp_path, name):
     with pytest.raises(UserError, match="NAME"):
         make(write_folder(tmp_path / "photos", "ab", 2), name=name)
     assert (tmp_path / "datasets/mnist.yaml").read_bytes() == shipped.read_bytes()
+
+
+def test_a_missing_source_is_named(make):
+    with pytest.raises(UserError, match="FROM is missing: make dataset NAME=letters FROM="):
+        make(Path())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "allowed"),
+    [
+        ("--size", "0", "28, or 28x20"),
+        ("--size", "28x2000", "1 to 1024"),
+        ("--test-share", "1/0", "such as 0.2 or 1/7"),
+    ],
+)
+def test_an_invalid_option_is_explained(make, tmp_path, capsys, option, value, allowed):
+    with pytest.raises(SystemExit):
+        make(tmp_path, option, value)
+    message = capsys.readouterr().err
+    assert f"argument {option}: is {value}, but should be" in message
+    assert allowed in message
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -1,4 +1,4 @@
-"""`make recipe`: real DVC experiments, which leave the working tree as it is."""
+"""`make recipe`: real DVC experiments, which do not change the working tree."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`make sweep`: real DVC experiments, which leave the working tree as it is."""
+"""`make sweep`: real DVC experiments, which do not change the working tree."""
 
 import csv
 import os
