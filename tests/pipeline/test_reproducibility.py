@@ -17,9 +17,7 @@ from tools.checkout import ROOT, data_source, environment
 # The oldest supported CPU (Intel 2013), one of AMD (2017), and 64-bit ARM.
 EMULATED = [
     ("Haswell", {"batch_size": "32"}),
-    ("EPYC", {"batch_size": "32"}),
     ("EPYC", {"batch_size": "100"}),
-    ("Haswell", {"batch_size": "100", "precision": "float64"}),
     ("aarch64", {"batch_size": "32"}),
     ("aarch64", {"batch_size": "100"}),
 ]
