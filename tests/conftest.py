@@ -88,7 +88,7 @@ class Checkout:
         return subprocess.run(
             [*under, python, *arguments],
             cwd=self.folder / cwd,
-            env=environment(changes),
+            env=environment({"DATASET_MIRROR": "", **(changes or {})}),
             capture_output=True,
             text=True,
             **options,
@@ -99,7 +99,7 @@ class Checkout:
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env=environment(changes),
+            env=environment({"DATASET_MIRROR": "", **(changes or {})}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

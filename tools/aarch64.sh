@@ -30,7 +30,7 @@ apt update
 apt install --no-install-recommends --download-only --yes python3 libstdc++6 >/dev/null
 for package in apt/archives/*.deb; do dpkg -x "$package" root; done
 python=$(basename "$(readlink root/usr/bin/python3)")
-uv pip install --quiet --require-hashes --requirement ../../requirements.txt --target site \
+uv pip install --quiet --system-certs --require-hashes --requirement ../../requirements.txt --target site \
     --python-version "${python#python}" --python-platform aarch64-manylinux_2_28
 cat >python <<END
 #!/bin/sh

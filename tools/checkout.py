@@ -53,9 +53,11 @@ def require_commit() -> None:
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment for a pipeline, in which `python` is this interpreter, with changes."""
+    """The environment for a pipeline in any folder, in which `python` is this interpreter, with changes."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return {**os.environ, "PATH": path, **(changes or {})}
+    mirror = os.environ.get("DATASET_MIRROR", "")
+    absolute = {"DATASET_MIRROR": os.path.abspath(mirror)} if os.path.isdir(mirror) else {}
+    return {**os.environ, "PATH": path, **absolute, **(changes or {})}
 
 
 def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | None = None) -> int:
@@ -73,8 +75,8 @@ def run_dvc(*arguments: str, folder: Path = ROOT, changes: Mapping[str, str] | N
 
 def data_source() -> dict[str, str]:
     """The variable with the source of the raw files for a clone: the user's, or data/raw if its files are intact."""
-    if own := os.environ.get("DATASET_MIRROR"):
-        return {"DATASET_MIRROR": os.path.abspath(own) if os.path.isdir(own) else own}
+    if own := environment().get("DATASET_MIRROR"):
+        return {"DATASET_MIRROR": own}
     published = find_dataset(read_params(DownloadParams).dataset).files
     return {"DATASET_MIRROR": str(RAW)} if all(file.matches(RAW / name) for name, file in published.items()) else {}
 
