@@ -2,7 +2,7 @@
 
 import os
 
-# A library must not read these, because some of them change bits: TF_DETERMINISTIC_OPS, XLA_FLAGS, FREETYPE_PROPERTIES.
+# A library must not read these, because some of them change bits, such as FREETYPE_PROPERTIES.
 _REMOVED = ("TF_", "TF2_", "XLA_", "KERAS_", "ONEDNN_", "DNNL_", "MPLBACKEND", "MATPLOTLIBRC", "FREETYPE_")
 _KEPT = ("TF_CONFIG", "TF_CPP_MIN_LOG_LEVEL", "KERAS_HOME")
 

@@ -66,7 +66,7 @@ class Augmentation:
         square = materialize(half * half)
         cosine, sine = (1 - square) / (1 + square), 2 * half / (1 + square)
         skewed_cosine, skewed_sine = cosine + materialize(shear * sine), materialize(shear * cosine) - sine
-        # Fixed, because a compiler may multiply columns before its loop over the rows, where nothing is added to them.
+        # Rounded first: a compiler may multiply columns before its loop over the rows, where nothing is added to them.
         x = materialize((1 + wider) * skewed_cosine * column) + materialize((1 + wider) * skewed_sine * row[:, None])
         y = materialize((1 + higher) * sine * column) + materialize((1 + higher) * cosine * row[:, None])
         return x + (middle_x + right), y + (middle_y + down)
