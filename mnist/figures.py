@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from mnist.core.files import atomic_write
 from mnist.metrics.calibration import BINS, EDGES, Reliability
 from mnist.metrics.interval import wilson_interval
+from mnist.metrics.predictions import Predictions
 from mnist.metrics.scores import class_scores
-from mnist.metrics.tables import Predictions
 
 BLUE, ORANGE, RED, GREY = "#0072b2", "#e69f00", "#d55e00", "#6b6b6b"  # safe for colour blindness (Okabe and Ito 2008)
 MAX_COUNTED = 30  # classes up to which the cells of the confusion matrix show their counts; more are not legible

@@ -16,8 +16,8 @@ from mnist.core.files import write_csv, write_json
 from mnist.core.paths import METRICS, MODEL, PER_CLASS, PREDICTIONS
 from mnist.metrics.calibration import reliability
 from mnist.metrics.interval import wilson_interval
+from mnist.metrics.predictions import Predictions
 from mnist.metrics.scores import class_scores
-from mnist.metrics.tables import Predictions
 from mnist.model.network import predict
 from mnist.model.weights import read_weights
 

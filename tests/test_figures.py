@@ -13,7 +13,7 @@ from PIL import Image
 
 from mnist import figures
 from mnist.metrics.calibration import reliability
-from mnist.metrics.tables import Predictions
+from mnist.metrics.predictions import Predictions
 
 RNG = np.random.default_rng(5)
 CONFIDENCE = RNG.uniform(0.3, 1, 400).round(6)

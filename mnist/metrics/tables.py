@@ -1,6 +1,5 @@
 """The tables of results: history.csv, which train writes, and predictions.csv, which evaluate writes."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,32 +8,7 @@ import pandas as pd
 from mnist.core.errors import UserError
 from mnist.core.files import missing_file
 from mnist.core.paths import HISTORY, PREDICTIONS, relative
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The predictions for the test images: arrays of shape (n,)."""
-
-    labels: np.ndarray  # integers, the true classes
-    predicted: np.ndarray  # integers, the most probable classes
-    confidence: np.ndarray  # float, 0 to 1, the probabilities of the predicted classes
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Whether each image is misclassified, bool (n,)."""
-        return self.predicted != self.labels
-
-    @property
-    def mistakes(self) -> np.ndarray:
-        """The indices of the misclassified images, the most confident first."""
-        order = np.argsort(-self.confidence, kind="stable")
-        return order[self.wrong[order]]
-
-    def confusion(self, classes: int) -> np.ndarray:
-        """The confusion matrix, integers (classes, classes), true class by row."""
-        counts = np.zeros((classes, classes), int)
-        np.add.at(counts, (self.labels, self.predicted), 1)
-        return counts
+from mnist.metrics.predictions import Predictions
 
 
 def read_history() -> dict[str, np.ndarray]:

@@ -1,11 +1,12 @@
-"""The tables of results: predictions, their confusion matrix, and invalid files."""
+"""The tables of results, and invalid files."""
 
 import numpy as np
 import pytest
 
 from mnist.core.errors import UserError
 from mnist.metrics import tables
-from mnist.metrics.tables import Predictions, read_history, read_predictions
+from mnist.metrics.predictions import Predictions
+from mnist.metrics.tables import read_history, read_predictions
 
 LABELS = np.array([0, 1, 2, 1], np.uint8)
 PREDICTIONS = Predictions(LABELS, np.array([1, 1, 0, 2]), np.array([0.6, 0.9, 0.8, 0.6]))
@@ -20,14 +21,6 @@ def files(tmp_path, monkeypatch):
     for name in ("HISTORY", "PREDICTIONS"):
         monkeypatch.setattr(tables, name, tmp_path / f"{name.lower()}.csv")
     return tmp_path
-
-
-def test_mistakes_are_sorted_by_falling_confidence():
-    assert PREDICTIONS.mistakes.tolist() == [2, 0, 3]
-
-
-def test_the_confusion_matrix_counts_by_true_then_predicted_class():
-    np.testing.assert_array_equal(PREDICTIONS.confusion(3), [[0, 1, 0], [0, 1, 1], [1, 0, 0]])
 
 
 def test_predictions_are_read_with_any_class_names(files):

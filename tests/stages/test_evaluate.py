@@ -10,7 +10,7 @@ import pytest
 from conftest import Checkout
 from sklearn.metrics import classification_report, log_loss
 
-from mnist.metrics.tables import Predictions
+from mnist.metrics.predictions import Predictions
 from stages.evaluate import measure, tabulate_classes
 
 CLASSES = ["cat", "dog", "owl"]

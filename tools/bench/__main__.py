@@ -2,6 +2,7 @@
 
 import argparse
 import tempfile
+from operator import mul
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -21,6 +22,7 @@ def write_report(path: Path, **context: Any) -> None:
     loader = FileSystemLoader(HERE)
     environment = Environment(loader=loader, undefined=StrictUndefined, trim_blocks=True, autoescape=False)  # noqa: S701
     environment.filters |= {"median": median, "mean": mean, "stdev": stdev}
+    environment.filters["multiply"] = mul
     environment.filters["divided_by"] = lambda values, base: [a / b for a, b in zip(values, base, strict=True)]
     old = path.read_text(encoding="utf-8") if path.exists() else ""
     kept = dict(part.split("\n", 1) for part in old.split("\n## ")[1:])

@@ -41,6 +41,16 @@ def train_pipeline() -> None:
     main()
 
 
+def train_with_stock_layers() -> None:
+    """Run the train stage with the products, sums and gradients of Keras's own layers, which XLA may reorder."""
+    from mnist.model.backend import keras
+    from mnist.training import build
+    from stages.train import main
+
+    build.Dense, build.BatchNormalization = keras.layers.Dense, keras.layers.BatchNormalization  # type: ignore[attr-defined]
+    main()
+
+
 def train_sklearn() -> None:
     """Train scikit-learn's classifier; its defaults are Adam and a learning rate of 0.001."""
     from sklearn.neural_network import MLPClassifier
@@ -51,6 +61,28 @@ def train_sklearn() -> None:
     for _ in range(params["epochs"]):
         network.partial_fit(images, labels, classes=range(10))
         print(f"val_accuracy {network.score(test_images, test_labels):.4f}")
+
+
+def train_torch() -> None:
+    """Train with PyTorch: batches by `index_select`, Adam in one fused operation, not compiled."""
+    import torch
+    from torch import nn
+
+    params, *arrays = read_inputs()
+    images, labels, test_images, test_labels = map(torch.from_numpy, arrays)
+    labels = labels.long()
+    torch.manual_seed(params["seed"])
+    layers = nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    network, loss = nn.Sequential(*layers), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(network.parameters(), fused=True)
+    print("start")
+    for _ in range(params["epochs"]):
+        for rows in torch.randperm(len(labels)).split(32):
+            optimizer.zero_grad()
+            loss(network(images.index_select(0, rows)), labels.index_select(0, rows)).backward()
+            optimizer.step()
+        with torch.no_grad():
+            print(f"val_accuracy {(network(test_images).argmax(1) == test_labels).float().mean():.4f}")
 
 
 def train_jax() -> None:
