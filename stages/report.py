@@ -69,6 +69,7 @@ def main() -> None:
     predictions = read_predictions(data.classes, labels)
     confusion = predictions.confusion(len(data.classes))
     scores = class_scores(confusion)
+    lowest = float(np.nanmin(scores["recall"]))
     files = (MODEL, METRICS, HISTORY, PREDICTIONS, DATA_SUMMARY)
     context = {
         "data": read_json(DATA_SUMMARY),
@@ -79,7 +80,8 @@ def main() -> None:
         "charts": [line_chart(history, measure) for measure in ("accuracy", "loss")],
         "confusion": confusion,
         "scores": scores,
-        "weakest": int(np.nanargmin(scores["recall"])),
+        "lowest_recall": lowest,
+        "weakest": [name for name, recall in zip(data.classes, scores["recall"], strict=True) if recall == lowest],
         "most_confused": (confusion - np.diag(np.diag(confusion))).max(),
         "calibration": reliability(predictions.confidence, ~predictions.wrong).points,
         "predictions": predictions,

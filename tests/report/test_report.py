@@ -90,6 +90,23 @@ def test_the_model_card_has_the_metrics_of_the_run(reproduced: Checkout) -> None
         assert f"\n## {heading}\n" in card
 
 
+@pytest.mark.parametrize(
+    ("wrong", "line"), [((), "all are equal: 100.0 %"), (("8", "3"), "3, 8: 0.0 %"), (("7",), "7: 0.0 %")]
+)
+def test_the_classes_of_lowest_recall_are_all_named(checkout: Checkout, wrong: tuple[str, ...], line: str) -> None:
+    path = checkout.folder / "reports/predictions.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["predicted"] = "0" if row["actual"] in wrong else row["actual"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert checkout.stage("report").returncode == 0
+    assert f"| class of lowest recall | {line} |\n" in (checkout.folder / "reports/model-card.md").read_text()
+
+
 def test_a_class_without_test_images_has_no_scores(checkout: Checkout) -> None:
     path = checkout.folder / "data/processed/test_labels.npy"
     labels = np.load(path)
