@@ -18,6 +18,8 @@ from mnist.dataset.table import read_table, to_grey_levels
 
 IDX_NAME = re.compile(r"(.*?)(train|test|t10k)[-_.](images|labels)[-_.]idx[13][-_.]ubyte(\.gz)?", re.IGNORECASE)
 NPZ_NAMES = (("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels"))
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")  # of Windows and macOS, beside hidden ones
+MAX_NOTES = 10
 KINDS = "a folder with a sub-folder per class, a .csv file, an .npz file, or IDX files"
 
 
@@ -69,8 +71,9 @@ def natural_key(name: str) -> tuple[bool, int, str]:
 
 
 def _list(folder: Path) -> list[Path]:
-    """The content of a folder without hidden files, by name."""
-    return sorted(each for each in folder.iterdir() if not each.name.startswith((".", "__")))
+    """The content of a folder by name, without hidden files and those of the system."""
+    entries = [each for each in folder.iterdir() if each.name.lower() not in SYSTEM_FILES]
+    return sorted(each for each in entries if not each.name.startswith((".", "__")))
 
 
 def _sub_folders(folder: Path) -> list[Path]:
@@ -86,7 +89,8 @@ def _read_folder(path: Path, folders: list[Path]) -> Source:
         splits = [_sub_folders(parts[name]) for name in ("train", "test")]
     else:
         splits = [folders, []]
-    notes = [f"not used: {each}" for each in others]
+    notes = [f"not used: {each}" for each in others[:MAX_NOTES]]
+    notes += [f"not used: {len(others) - MAX_NOTES:,} more in {path}"] if len(others) > MAX_NOTES else []
     names = [unicodedata.normalize("NFC", each.name) for split in splits for each in split]
     train, test = (_list_images(split) for split in splits)
     return Source(train, test if splits[1] else None, list(dict.fromkeys(names)), notes=notes)

@@ -190,6 +190,20 @@ def test_unusable_files_are_listed_and_left_out(make, tmp_path):
     assert f"not used: {photos / 'readme.md'}\n" in result.output
 
 
+def test_system_files_are_not_mentioned_and_a_long_list_ends_with_a_count(make, tmp_path):
+    write_folder(tmp_path / "photos", "ab", 9)
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "a/Thumbs.db", "b/desktop.ini", "b/.DS_Store"):
+        (tmp_path / "photos" / name).write_bytes(b"no image")
+    result = make(tmp_path / "photos")
+    assert "not used" not in result.output
+    assert "left out" not in result.output
+    for number in range(10, 25):
+        (tmp_path / f"photos/note-{number}.txt").touch()
+    notes = [line for line in make(tmp_path / "photos").output.splitlines() if line.startswith("not used: ")]
+    names = [f"not used: {tmp_path / f'photos/note-{number}.txt'}" for number in range(10, 20)]
+    assert notes == [*names, f"not used: 5 more in {tmp_path / 'photos'}"]
+
+
 def test_folders_train_and_test_are_the_splits(make, tmp_path):
     write_folder(tmp_path / "photos/train", "ab", 9)
     write_folder(tmp_path / "photos/Test", "abc", 4)
