@@ -85,7 +85,7 @@ def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experi
 
 
 def prepare(tool: str) -> None:
-    """Check that DVC can store experiments, and clear killed ones; name uncommitted changes, which DVC includes.
+    """Check that DVC can store experiments, clear killed ones, and name changes that are not in the last commit.
 
     UserError if git cannot read the last commit, or the repository is a shallow clone.
     """
@@ -93,8 +93,10 @@ def prepare(tool: str) -> None:
     if git("rev-parse", "--is-shallow-repository") == "true":
         raise UserError("DVC cannot store an experiment in a shallow clone; complete it: git fetch --unshallow")
     clear_killed()
-    if changed := git("diff", "--name-only", "HEAD", "--", "params.yaml", *CODE):
-        print(f"{tool}: uncommitted changes are part of the experiment: {', '.join(changed.split())}", flush=True)
+    if changed := git("diff", "--relative", "--name-only", "HEAD", "--", "params.yaml", *CODE):
+        print(f"{tool}: uncommitted changes are part of the experiment: {', '.join(changed.splitlines())}", flush=True)
+    if new := git("ls-files", "--others", "--exclude-standard", "--", *CODE):
+        print(f"{tool}: not part of the experiment until `git add`: {', '.join(new.splitlines())}", flush=True)
 
 
 def clear_killed() -> None:

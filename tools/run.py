@@ -42,8 +42,9 @@ def main() -> None:
     if not any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents)):  # downloaded as a ZIP file
         dvc(["config", "core.no_scm", "true"])
     first_run = not RAW.exists() and not is_cached()
-    # A source that the user names is either used or an error; the demo is for a machine without any.
-    if first_run and not os.environ.get("DATASET_MIRROR") and not is_reachable(dataset):
+    # A source that the user names is used or an error, and so is a folder; the demo is for a machine without the web.
+    on_the_web = not os.environ.get("DATASET_MIRROR") and any("://" in mirror for mirror in dataset.mirrors)
+    if first_run and on_the_web and not is_reachable(dataset):
         print(f"No source of {dataset.title} can be reached: running the demo on scikit-learn's digits", flush=True)
         demo.main()
         return

@@ -220,6 +220,12 @@ def test_the_remedy_is_that_of_the_failure(monkeypatch, address, tmp_path, behav
     assert all(sentence.startswith(remedy) for sentence, remedy in zip(sentences, remedies, strict=True))
 
 
+def test_the_remedy_for_a_folder_is_not_the_network(tmp_path):
+    with pytest.raises(UserError) as caught:
+        download([str(tmp_path / "custom")], tmp_path / "out")
+    assert str(caught.value).splitlines()[-1].startswith("Get the files by `dvc pull` if DVC has a remote, or `make ")
+
+
 def test_relative_mirror_is_a_folder_in_the_project_or_in_the_one_that_runs_an_experiment(monkeypatch, tmp_path):
     dataset = find_dataset("mnist").model_copy(update={"mirrors": ["data/custom/x/"]})
     experiment = tmp_path / ".dvc/tmp/exps/standalone/tmp1"

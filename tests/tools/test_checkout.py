@@ -43,8 +43,14 @@ def test_in_a_subfolder_verify_gate_and_locked_work(subfolder: Checkout) -> None
 
 def test_in_a_subfolder_a_recipe_is_found_again(subfolder: Checkout) -> None:
     (subfolder.folder / "recipes/more.yaml").write_text("# More pictures.\nplot:\n  examples: 7\n")
+    subfolder.set_param("mistakes", "3")
+    shutil.copy(subfolder.folder / "datasets/digits.yaml", subfolder.folder / "datasets/new.yaml")
     first = subfolder.run("-m", "tools.recipe", "more")
     assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith(
+        "recipe: uncommitted changes are part of the experiment: params.yaml\n"
+        "recipe: not part of the experiment until `git add`: datasets/new.yaml\n"
+    )
     assert "Recipe more: Test accuracy" in first.stdout
     assert "more has run before" in subfolder.run("-m", "tools.recipe", "more").stdout
 

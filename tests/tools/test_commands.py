@@ -45,6 +45,20 @@ def test_make_with_a_source_that_lacks_a_file_fails(
     assert not (unreproduced.folder / "build").exists()
 
 
+def test_make_names_the_folder_that_a_data_set_of_ones_own_lacks(unreproduced: Checkout) -> None:
+    shutil.copy(unreproduced.folder / "datasets/digits.yaml", unreproduced.folder / "datasets/own.yaml")
+    unreproduced.edit("datasets/own.yaml", "scikit-learn://digits/", "data/custom/own/")
+    unreproduced.set_param("dataset", "own")
+    done = unreproduced.run("-m", "tools.run")
+    assert done.returncode
+    folder = unreproduced.folder / "data/custom/own"
+    message = (
+        f"download: no source has train-images-idx3-ubyte.gz as published:\n  {folder}: not found\nGet the files by "
+    )
+    assert message in done.stderr
+    assert not (unreproduced.folder / "build").exists()
+
+
 @pytest.mark.slow
 def test_a_first_make_runs_every_stage_even_with_results_in_git(checkout: Checkout) -> None:
     before = checkout.outputs()
