@@ -31,7 +31,10 @@ def clone_to(folder: Path) -> Path:
 def run_git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
     """Run git in the checkout; return its output without the final newline, UserError with its message if it fails."""
     options: Any = {"cwd": ROOT, "env": env, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
-    done = subprocess.run(["git", *arguments], **options)
+    try:
+        done = subprocess.run(["git", *arguments], **options)
+    except FileNotFoundError:
+        raise UserError("git is not installed") from None
     if done.returncode:
         raise UserError(f"git {arguments[0]}: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -39,7 +42,7 @@ def run_git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
 
 def git(*arguments: str) -> str | None:
     """Run git in the checkout; return its output without the final newline, None if it fails or is not installed."""
-    with suppress(UserError, FileNotFoundError):
+    with suppress(UserError):
         return run_git(*arguments)
     return None
 

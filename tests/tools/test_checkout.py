@@ -83,6 +83,14 @@ def test_without_git_the_other_commands_need_git(unzipped: Checkout, command: st
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("command", NEED_GIT)
+def test_commands_that_need_git_say_that_it_is_not_installed(checkout: Checkout, tmp_path: Path, command: str) -> None:
+    done = checkout.run("-m", *f"tools.{command}".split(), changes={"PATH": str(tmp_path)})
+    name = command.partition(" ")[0]
+    message = f"{name}: this needs git, with the project committed; git is not installed\n"
+    assert (done.stdout, done.stderr) == ("", message)
+
+
 def test_before_the_first_commit_a_recipe_needs_a_commit(unzipped: Checkout) -> None:
     unzipped.git("init")
     done = unzipped.run("-m", "tools.recipe", "strong")
