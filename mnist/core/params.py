@@ -3,6 +3,7 @@
 import difflib
 import re
 import reprlib
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -75,7 +76,8 @@ def read_yaml(path: Path, *, as_text: bool = False) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(MAX_YAML_BYTES + 1)
     except FileNotFoundError:
-        raise UserError(f"{name} is missing; if it is in git, restore it with `git checkout {name}`") from None
+        remedy = f"if it is in git, restore it with `git checkout {shlex.quote(name)}`"
+        raise UserError(f"{name} is missing; {remedy}") from None
     if len(text) > MAX_YAML_BYTES:
         raise UserError(f"{name} has more than {MAX_YAML_BYTES:,} bytes; shorten it")
     try:

@@ -91,11 +91,11 @@ def fetch(
         remedies.append("If a file is the right one, correct its size and sha256 in the data set's file in datasets/.")
     if os.environ.get("DATASET_MIRROR") in sources:
         remedies.append("Correct DATASET_MIRROR, or unset it to use the mirrors of the data set.")
-    elif sources and not any("://" in source for source in sources):
-        how = "`dvc pull` if DVC has a remote, or `make dataset` from the same images"
-        remedies.append(f"Get the files by {how}, or set DATASET_MIRROR to a folder or an address that has them.")
     elif unavailable:
-        remedies.append("Check the network, or set DATASET_MIRROR to a folder or an address that has the files.")
+        on_the_web = not sources or any("://" in source for source in sources)
+        copies = "Get the files by `dvc pull` if DVC has a remote, or `make dataset` from the same images"
+        first = "Check the network" if on_the_web else copies
+        remedies.append(f"{first}, or set DATASET_MIRROR to a folder or an address that has the files.")
     raise UserError(f"no source has {name} as published:\n{listed}\n{' '.join(remedies)}")
 
 

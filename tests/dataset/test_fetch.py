@@ -224,6 +224,12 @@ def test_the_remedy_for_a_folder_is_not_the_network(tmp_path):
     with pytest.raises(UserError) as caught:
         download([str(tmp_path / "custom")], tmp_path / "out")
     assert str(caught.value).splitlines()[-1].startswith("Get the files by `dvc pull` if DVC has a remote, or `make ")
+    (tmp_path / "custom").mkdir()
+    (tmp_path / "custom/file.gz").write_bytes(b"x" * len(CONTENT))
+    with pytest.raises(UserError) as caught:
+        download([str(tmp_path / "custom")], tmp_path / "out")
+    remedy = "If a file is the right one, correct its size and sha256 in the data set's file in datasets/."
+    assert str(caught.value).splitlines()[-1] == remedy
 
 
 def test_relative_mirror_is_a_folder_in_the_project_or_in_the_one_that_runs_an_experiment(monkeypatch, tmp_path):

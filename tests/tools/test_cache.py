@@ -143,18 +143,26 @@ def test_a_failure_after_a_stage_that_succeeded_restores_the_results_in_git(chec
     assert {path: after.get(path) for path in before} == before
 
 
-@pytest.mark.parametrize("link", ["hardlink", "symlink", "copy"])
+@pytest.mark.parametrize(
+    ("level", "link"),
+    [("--global", "hardlink"), ("--global", "symlink"), ("--local", "copy"), ("--project", "symlink")],
+)
 @pytest.mark.slow
-def test_a_failure_restores_results_from_a_shared_cache(checkout: Checkout, tmp_path: Path, link: str) -> None:
+def test_a_failure_restores_results_from_a_shared_cache(
+    checkout: Checkout, tmp_path: Path, level: str, link: str
+) -> None:
+    changes = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path)}
     (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
-    checkout.run("-m", "dvc", "cache", "dir", str(tmp_path / "shared"))
-    checkout.run("-m", "dvc", "config", "cache.type", link)
+    checkout.run("-m", "dvc", "cache", "dir", level, str(tmp_path / "shared"), changes=changes)
+    checkout.run("-m", "dvc", "config", level, "cache.type", link, changes=changes)
     checkout.set_param("epochs", "3")
-    checkout.repro()
+    checkout.repro(changes=changes)
     before = checkout.outputs()
     checkout.set_param("epochs", "0")
-    assert checkout.run("-m", "tools.run").returncode
+    assert checkout.run("-m", "tools.run", changes=changes).returncode
     assert checkout.outputs() == before
+    assert not (checkout.folder / ".dvc/cache/files").exists()
+    assert (checkout.folder / MODEL).is_symlink() == (link == "symlink")
 
 
 def test_a_clone_with_results_in_a_shared_cache_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:

@@ -70,7 +70,8 @@ def test_the_path_of_python_may_have_blanks(project: Checkout) -> None:
 def test_the_name_of_a_grid_may_have_blanks(unreproduced: Checkout) -> None:
     use_this_python(unreproduced)
     done = make(unreproduced, "sweep", "GRID=my grid.yaml")
-    assert "sweep: my grid.yaml is missing" in done.stderr
+    remedy = "if it is in git, restore it with `git checkout 'my grid.yaml'`"
+    assert f"sweep: my grid.yaml is missing; {remedy}\n" in done.stderr
 
 
 @pytest.mark.parametrize("stage", ["download", "train"])
