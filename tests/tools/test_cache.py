@@ -154,7 +154,8 @@ def test_a_failure_restores_results_from_a_shared_cache(
     changes = {"DVC_GLOBAL_CONFIG_DIR": str(tmp_path)}
     (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
     checkout.run("-m", "dvc", "cache", "dir", level, str(tmp_path / "shared"), changes=changes)
-    checkout.run("-m", "dvc", "config", level, "cache.type", link, changes=changes)
+    # Not at `level`: the type in .dvc/config has priority over a global one.
+    checkout.run("-m", "dvc", "config", "--local", "cache.type", link)
     checkout.set_param("epochs", "3")
     checkout.repro(changes=changes)
     before = checkout.outputs()
