@@ -94,7 +94,7 @@ def main() -> None:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     if options.csv:
         write_csv(options.csv, ["ImageId", "Label"], ((n, entry.get("label")) for n, entry in enumerate(entries, 1)))
-        print(f"{options.csv}: {len(entries):,} labels", file=sys.stderr)
+        print(f"{options.csv}: {sum('label' in entry for entry in entries):,} labels", file=sys.stderr)
     for entry in entries:
         if "error" in entry:
             print(f"{entry['path']}: {entry['error']}", file=sys.stderr)

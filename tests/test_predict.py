@@ -143,6 +143,7 @@ def test_images_that_cannot_be_read_stay_empty_in_the_answer_file(
     rows = (tmp_path / "answers.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["1", "2", "3", "4"]
     assert rows[2:4] == ["2,", "3,"]
+    assert "answers.csv: 2 labels\n" in done.stderr
     assert f"{tmp_path / 'bad.csv'}: has 3 columns, expected a label and 8 x 8 pixels\n" in done.stderr
 
 
