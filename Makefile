@@ -59,10 +59,12 @@ fuzz: .venv/ready-dev ## test the reader of the data set on a million invalid fi
 bench: .venv/ready ## compare with the tutorial's program, in docs/benchmark.md (30 minutes)
 	@python -m tools.bench $(if $(ONLY),--only "$(ONLY)")
 
-check: .venv/ready-dev ## formatting, lint, types
+check: .venv/ready-dev ## formatting, lint, types, spelling, security of the workflow
 	@ruff format --check .
 	@ruff check .
 	@mypy
+	@codespell
+	@zizmor --offline --quiet .github
 
 format: .venv/ready-dev ## format the code, fix lint errors
 	@ruff format .

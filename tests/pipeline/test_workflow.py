@@ -59,10 +59,15 @@ def test_the_workflow_can_do_no_harm() -> None:
     assert "secrets." not in WORKFLOW
     assert not any("${{" in run for run in RUNS)  # text of a pull request reaches the shell only in variables
     for step in STEPS:
-        if "uses" in step:
-            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
+
+
+def test_each_action_is_pinned_by_a_commit_with_its_tag_beside_it() -> None:
+    used = re.findall(r"uses: (.*)", WORKFLOW)
+    pins = [re.fullmatch(r"(actions/[a-z-]+)@([0-9a-f]{40}) # (v\d+\.\d+\.\d+)", use) for use in used]
+    assert all(pins), used  # zizmor checks the commits; Dependabot updates them together with the tags
+    assert len({pin.groups() for pin in pins}) == len({pin[1] for pin in pins})  # one version of each action
 
 
 def test_each_python_that_the_setup_accepts_is_tested() -> None:
