@@ -124,6 +124,13 @@ class Checkout:
         return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(files) if path.is_file()}
 
 
+def dvc(folder: Path, *arguments: str) -> str:
+    """Run DVC in a folder; return its output."""
+    done = Checkout(folder).run("-m", "dvc", *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def wait_until(condition: Callable[[], object], *runs: subprocess.Popen[str]) -> None:
     """Wait until a condition holds or one of the runs ends."""
     end = time.monotonic() + TIMEOUT
