@@ -20,6 +20,7 @@ from conftest import ALL, TIMEOUT, Checkout, copy_of, wait_until
 
 from mnist.dataset.catalogue import FILES
 from tools.cache import outputs_of
+from tools.checkout import ROOT
 
 CACHE = ".dvc/cache/files/md5"
 
@@ -120,6 +121,16 @@ DISTURBANCES = [
     (interrupt, Moments.after_start),
     (interrupt, Moments.after_first_write),
 ]
+
+
+def test_each_documented_fault_names_a_test_that_exists() -> None:
+    rows = re.findall(
+        r"(?m)^\| (?!fault|input|---).*\| (.*) \|$", (ROOT / "docs/faults.md").read_text().split("fuzzed")[0]
+    )
+    assert len(rows) > 20
+    for tests in rows:
+        assert "`tests/" in tests
+        assert all((ROOT / path).exists() for path in re.findall(r"`(tests/[^`]+)`", tests)), tests
 
 
 @pytest.mark.slow
