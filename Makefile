@@ -45,18 +45,18 @@ locked: .venv/ready ## is dvc.lock up to date (a git hook runs it: .pre-commit-c
 	@python -m tools.locked
 
 test: .venv/ready-dev ## run the tests (4 to 6 minutes)
-	@python -m pytest --numprocesses 2
+	@python -m pytest --numprocesses 2 --dist worksteal
 
 test-slow: .venv/ready-dev ## run the slow tests: whole runs, faults, several workers, the report in a browser (10 to 18 minutes)
-	@python -m pytest --numprocesses 2 -m slow
+	@python -m pytest --numprocesses 2 --dist worksteal -m slow
 
 test-emulated: .venv/ready-dev ## compare the bytes of a small run on emulated CPUs (needs qemu-user)
-	@python -m pytest --numprocesses 2 -m emulated
+	@python -m pytest --numprocesses 2 --dist worksteal -m emulated
 
 fuzz: .venv/ready-dev ## test the reader of the data set on a million invalid files
 	@python -m tests.dataset.fuzz_idx
 
-bench: .venv/ready ## compare with the tutorial's program, in docs/benchmark.md (30 minutes)
+bench: .venv/ready ## compare with the tutorial's program, in docs/benchmark.md (45 minutes)
 	@python -m tools.bench $(if $(ONLY),--only "$(ONLY)")
 
 check: .venv/ready-dev ## formatting, lint, types, spelling, security of the workflow
