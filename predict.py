@@ -12,8 +12,9 @@ from mnist.core.data import DataSummary, read_data_summary
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write, write_csv
 from mnist.core.paths import MODEL
-from mnist.handwriting import FORMATS, find_ink, fit_ink, is_prepared, open_image
+from mnist.handwriting import FORMATS, find_ink, fit_ink, is_prepared, open_image, to_grey
 from mnist.model.weights import DenseLayer, read_weights
+from mnist.style import format_probability
 
 SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
@@ -26,11 +27,14 @@ def find_images(top: Path) -> list[Path]:
 def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
     """Read an image file, or a table of images, prepared like the training images: uint8 (height, width) by name.
 
-    A table's images stay unchanged if they are white on black and of the right size. UserError if the file is
-    unusable.
+    Images stay unchanged if they are white on black and of the right size. UserError if the file is unusable.
     """
     if path.suffix.lower() != ".csv":
-        ink = find_ink(open_image(path))
+        image = open_image(path)
+        grey = np.asarray(to_grey(image))
+        if np.ptp(grey) and is_prepared(grey[None], data.image_shape):
+            return {str(path): grey}
+        ink = find_ink(image)
         if not ink.any():
             raise UserError("is empty: all of it has one colour")
         return {str(path): fit_ink(ink, data.image_shape, data.box)}
@@ -99,7 +103,7 @@ def main() -> None:
         if "error" in entry:
             print(f"{entry['path']}: {entry['error']}", file=sys.stderr)
         elif not (options.json or options.csv):
-            print(f"{entry['path']}: {entry['label']}, {100 * entry['probabilities'][entry['label']]:.1f} %")
+            print(f"{entry['path']}: {entry['label']}, {format_probability(entry['probabilities'][entry['label']], 1)}")
     sys.exit(any("error" in entry for entry in entries))
 
 

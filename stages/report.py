@@ -21,11 +21,12 @@ from mnist.core.params import read_sections
 from mnist.core.paths import DATA_SUMMARY, HISTORY, METRICS, MODEL, MODEL_CARD, PAGE, PREDICTIONS, relative
 from mnist.metrics.calibration import reliability
 from mnist.metrics.scores import class_scores
-from mnist.metrics.tables import read_history, read_predictions
+from mnist.metrics.tables import Predictions, read_history, read_predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import line_chart
 from mnist.report.render import render
 
+CONFUSIONS, EXAMPLES = 8, 4  # pairs of classes listed beside the confusion matrix, and images of each
 PAD_LIMIT = 8_000_000  # bytes of weights in the page; phones open a larger page slowly
 
 
@@ -43,6 +44,17 @@ def embed_network(layers: list[DenseLayer], data: DataSummary, limit: int = PAD_
                 "weights": base64.b64encode(content).decode(),
             }
     return None
+
+
+def frequent_confusions(predictions: Predictions, errors: np.ndarray) -> list[dict[str, Any]]:
+    """The pairs of classes with the most errors, integers (true class, predicted class), and examples of each."""
+    mistakes, pairs = predictions.mistakes, []
+    most = np.argsort(-errors, axis=None, kind="stable")[: min(CONFUSIONS, np.count_nonzero(errors))]
+    for actual, predicted in zip(*np.unravel_index(most, errors.shape), strict=True):
+        chosen = (predictions.labels[mistakes] == actual) & (predictions.predicted[mistakes] == predicted)
+        examples = mistakes[chosen][:EXAMPLES]
+        pairs.append({"actual": actual, "predicted": predicted, "count": chosen.sum(), "examples": examples})
+    return pairs
 
 
 def data_uri(image: np.ndarray) -> str:
@@ -68,7 +80,7 @@ def main() -> None:
     images, labels = data.load_split("test")
     predictions = read_predictions(data.classes, labels)
     confusion = predictions.confusion(len(data.classes))
-    scores = class_scores(confusion)
+    errors, scores = confusion - np.diag(np.diag(confusion)), class_scores(confusion)
     lowest = float(np.nanmin(scores["recall"]))
     files = (MODEL, METRICS, HISTORY, PREDICTIONS, DATA_SUMMARY)
     context = {
@@ -82,7 +94,8 @@ def main() -> None:
         "scores": scores,
         "lowest_recall": lowest,
         "weakest": [name for name, recall in zip(data.classes, scores["recall"], strict=True) if recall == lowest],
-        "most_confused": (confusion - np.diag(np.diag(confusion))).max(),
+        "most_confused": errors.max(),
+        "confusions": frequent_confusions(predictions, errors),
         "calibration": reliability(predictions.confidence, ~predictions.wrong).points,
         "predictions": predictions,
         "image_uri": lambda index: data_uri(images[index].reshape(data.image_shape)),

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contrast import GRAPHICS, TEXT, contrast
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -14,6 +16,7 @@ from PIL import Image
 from mnist import figures
 from mnist.metrics.calibration import reliability
 from mnist.metrics.predictions import Predictions
+from mnist.style import LIGHT
 
 RNG = np.random.default_rng(5)
 CONFIDENCE = RNG.uniform(0.3, 1, 400).round(6)
@@ -54,8 +57,8 @@ def predictions(classes: list[str] = PETS, count: int = 7) -> Figure:
     return figures.draw_predictions(IMAGES[:, 0], found, np.arange(count), classes, "Data: predictions")
 
 
-def augmentation(classes: list[str] = PETS, rows: int = 4) -> Figure:
-    return figures.draw_augmentation(IMAGES[: len(classes), :rows], classes, "Data")
+def augmentation(classes: list[str] = PETS, augmented: bool = True) -> Figure:
+    return figures.draw_augmentation(IMAGES[: len(classes), :4], classes, "Data", augmented)
 
 
 def saved(figure: Figure, path: Path) -> bytes:
@@ -68,7 +71,52 @@ def right_labels(axes: Axes) -> list[str]:
     return [label.get_text() for label in right.get_yticklabels()]
 
 
-@pytest.mark.parametrize("draw", [curves, confusion_matrix, recall, calibration, predictions, augmentation])
+FIGURES = [curves, confusion_matrix, recall, calibration, predictions, augmentation]
+
+
+def text_contrasts(figure: Figure) -> dict[str, float]:
+    """The contrast of each text with the pixels behind it, in the worst place."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    texts = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    frames = [text.get_window_extent() for text in texts]
+    for text in texts:
+        text.set_alpha(0)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[::-1, :, :3] / 255
+    found = {}
+    for text, frame in zip(texts, frames, strict=True):
+        x0, y0, x1, y1 = np.maximum(0, np.rint(frame.extents)).astype(int)  # text outside of the axes is on paper
+        behind = [*np.unique(pixels[y0:y1, x0:x1].reshape(-1, 3), axis=0), to_rgb(LIGHT.paper)]
+        worst = min(contrast(to_rgb(text.get_color()), colour) for colour in (behind[:-1] or behind))
+        found[text.get_text()] = min(worst, found.get(text.get_text(), worst))
+    return found
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+def test_texts_have_the_contrast_of_level_aa(draw):
+    assert {text: ratio for text, ratio in text_contrasts(draw()).items() if ratio < TEXT} == {}
+
+
+@pytest.mark.parametrize("most", [1, 2, 25, 3000])
+def test_counts_are_legible_on_each_colour_of_the_confusion_matrix(most):
+    counts = np.linspace(0, most, 100).astype(int).reshape(10, 10)
+    ratios = text_contrasts(figures.draw_confusion_matrix(counts, [*"abcdefghij"], "Data"))
+    assert {text: ratio for text, ratio in ratios.items() if ratio < TEXT} == {}
+
+
+@pytest.mark.parametrize("draw", [curves, recall, calibration])
+def test_lines_and_bars_have_the_contrast_of_level_aa(draw):
+    colours = set()
+    for axes in draw().axes:
+        colours |= {to_hex(line.get_color()) for line in axes.lines}
+        colours |= {to_hex(colour) for bars in axes.collections for colour in bars.get_colors()}
+        colours |= {to_hex(patch.get_facecolor()) for patch in axes.patches}
+    assert colours
+    assert {colour for colour in colours if contrast(to_rgb(colour), to_rgb(LIGHT.paper)) < GRAPHICS} == set()
+
+
+@pytest.mark.parametrize("draw", FIGURES)
 def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
     assert saved(draw(), tmp_path / "first.png") == saved(draw(), tmp_path / "second.png")
 
@@ -130,21 +178,31 @@ def test_the_confusion_matrix_shows_counts_and_recall():
     assert [label.get_text() for label in axes.get_yticklabels()] == PETS
     assert right_labels(axes) == ["7.0 %", "–", "50.0 %"]
     assert axes.get_title("left") == "Data: 1,205 of 1,300 test images misclassified"
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_the_confusion_matrix_colours_right_and_wrong_separately():
+def test_the_confusion_matrix_has_a_key_of_its_colours():
     (axes,) = confusion_matrix().axes
-    right, wrong = (np.ma.masked_invalid(image.get_array()) for image in axes.images)
-    np.testing.assert_array_equal(right.mask, ~np.diag([True, False, True]))  # the dogs have no images
-    np.testing.assert_array_equal(wrong.filled(0), np.where(np.eye(3), 0, COUNTS))
-    assert [image.get_cmap().name for image in axes.images] == ["Blues", "Oranges"]
+    key = axes.get_legend()
+    assert [text.get_text() for text in key.get_texts()] == [
+        "correct",
+        "1 image misclassified",
+        "1,200 images misclassified",
+    ]
+    correct, _, most = (to_hex(patch.get_facecolor()) for patch in key.get_patches())
+    cells = np.asarray(axes.images[0].get_array())
+    assert [f"#{cell.tobytes().hex()}" for cell in cells[[0, 2, 0], [0, 2, 1]]] == [correct, correct, most]
+    assert [f"#{cell.tobytes().hex()}" for cell in cells[[0, 1, 1], [2, 1, 0]]] == [LIGHT.paper] * 3
+    assert (np.diff(cells[[2, 2, 0], [0, 1, 1]].astype(int)[:, 2]) <= 0).all()  # more images are darker
+    axes.figure.draw_without_rendering()
+    assert not axes._left_title.get_window_extent().overlaps(key.get_window_extent())
 
 
 def test_a_confusion_matrix_without_mistakes_is_drawn(tmp_path):
     figure = figures.draw_confusion_matrix(np.diag([3, 4]), ["a", "b"], "Data")
     assert saved(figure, tmp_path / "figure.png").startswith(b"\x89PNG")
     assert figure.axes[0].get_title("left") == "Data: 0 of 7 test images misclassified"
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["correct"]
 
 
 def test_a_confusion_matrix_of_many_classes_shows_no_counts():
@@ -159,7 +217,7 @@ def test_predictions_are_captioned_and_the_wrong_ones_are_red():
         "predicted owl (98.77 %)\ntrue dog",
         "predicted owl (98.77 %)\ntrue owl",
     ]
-    assert [to_hex(axes.title.get_color()) == figures.RED for axes in figure.axes] == [False, True, False]
+    assert [to_hex(axes.title.get_color()) == LIGHT.red for axes in figure.axes] == [False, True, False]
     for axes, image in zip(figure.axes, IMAGES[:, 0], strict=False):
         np.testing.assert_array_equal(axes.images[0].get_array(), image)
 
@@ -181,9 +239,11 @@ def test_calibration_shows_accuracy_against_mean_confidence():
     (bars,) = above.collections
     (x, low), (_, high) = bars.get_segments()[0]
     assert (x, low, high) == pytest.approx((0.51, 0.0945, 0.9055), abs=1e-4)
-    assert [text.get_text() for text in above.texts] == ["underconfident", "overconfident"]
+    texts = [text.get_text() for text in above.texts]
+    assert texts[:2] == ["underconfident", "overconfident"]
+    assert texts[2] == "dots on the dashed line: as often as it expects; expected calibration error 0.0100"
     assert [text.get_text() for text in below.texts] == ["2", "3"]
-    assert above.get_title("left") == "Data: expected calibration error 0.0100"
+    assert above.get_title("left") == "Data: how often is the network right when it is 90 % confident?"
 
 
 @pytest.mark.parametrize("confidence", [1.0, 0.0, 0.5])
@@ -204,7 +264,20 @@ def test_recall_shows_each_class_that_has_images():
     # The axis starts at the lowest interval, rounded down, and names its start.
     assert axes.get_xlim() == (0.22, 1)
     assert axes.get_xlabel() == "recall and its 95 % interval; the axis starts at 22 %"
-    assert axes.get_title("left") == "Data: recall per class (dashed: accuracy, 86.36 %)"
+    assert axes.get_title("left") == "Data: recall per class"
+    assert [text.get_text() for text in axes.texts] == ["dashed: accuracy, 86.36 %"]
+
+
+@pytest.mark.parametrize("errors", [0, 1, 2, 5, 10, 20, 35, 60, 130, 300, 600, 900, 990, 1000])
+def test_the_ticks_of_recall_do_not_collide(errors):
+    (axes,) = figures.draw_recall(np.array([[1000 - errors, errors], [0, 1000]]), ["a", "b"], "Data").axes
+    axes.figure.draw_without_rendering()
+    labels = [label for label in axes.get_xticklabels() if axes.get_xlim()[0] <= label.get_position()[0] <= 1]
+    assert len(labels) >= 3
+    for left, right in pairwise(labels):
+        assert left.get_window_extent().x1 + 10 < right.get_window_extent().x0  # pixels
+    values = [float(label.get_text().removesuffix(" %")) for label in labels]
+    assert values == pytest.approx([100 * label.get_position()[0] for label in labels])
 
 
 @pytest.mark.parametrize("counts", [[[5, 0], [0, 5]], [[0, 5], [5, 0]], [[0, 0], [0, 1]]])
@@ -224,7 +297,14 @@ def test_augmentation_shows_a_class_per_column_with_the_original_on_top():
     assert axes.get_title("left") == "Data: training images, augmented differently in each epoch"
 
 
-def test_without_augmentation_the_originals_are_shown():
-    (axes,) = augmentation(rows=1).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["original"]
-    assert axes.get_title("left") == "Data: training images, no augmentation"
+def test_without_augmentation_training_images_are_shown():
+    (axes,) = augmentation(augmented=False).axes
+    assert axes.get_yticklabels() == []
+    assert axes.get_title("left") == "Data: training images, used without augmentation"
+
+
+def test_the_probability_of_a_mistake_is_never_100_percent():
+    found = Predictions(np.array([0, 0]), np.array([1, 1]), np.array([1.0, 0.99994]))
+    figure = figures.draw_predictions(IMAGES[:, 0], found, np.arange(2), PETS, "Data")
+    captions = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert captions == ["predicted dog (> 99.99 %)\ntrue cat", "predicted dog (99.99 %)\ntrue cat"]

@@ -84,7 +84,7 @@ def judge(revision: str) -> bool:
     limit = f"no gate.floor for {dataset}" if floor is None else f"gate.floor {floor}"
     width = max(17, len(f"accuracy at {revision}"))
     for name, value, remark in (
-        ("accuracy here", f"{here.mean():.4f}", f"95% interval {low:.4f} to {high:.4f}; {limit}"),
+        ("accuracy here", f"{here.mean():.4f}", f"95 % interval {low:.4f} to {high:.4f}; {limit}"),
         (f"accuracy at {revision}", f"{there.mean():.4f}", f"commit {commit[:7]}"),
         ("newly wrong", f"{newly_wrong:,}", "right there, wrong here"),
         ("newly right", f"{newly_right:,}", "wrong there, right here"),

@@ -1,15 +1,12 @@
 """The report's templates, in mnist/report/templates."""
 
-import math
 import re
+from dataclasses import asdict
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-
-def _percent(fraction: float, digits: int) -> str:
-    """Format a fraction as a percentage; NaN, the score of a class without images, as a dash."""
-    return "–" if math.isnan(fraction) else f"{100 * fraction:.{digits}f} %"
+from mnist.style import DARK, LIGHT, format_percent, format_probability
 
 
 def escape_markdown(text: str) -> str:
@@ -22,6 +19,11 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment = Environment(autoescape=select_autoescape(["html"]), undefined=StrictUndefined)
     environment.loader = PackageLoader("mnist.report")
     environment.trim_blocks = environment.lstrip_blocks = environment.keep_trailing_newline = True
-    environment.filters["percent"] = _percent
+    environment.globals["palettes"] = {"light": asdict(LIGHT), "dark": asdict(DARK)}
+    environment.filters["percent"] = format_percent
+    environment.filters["probability"] = format_probability
     environment.filters["markdown"] = escape_markdown
-    return environment.get_template(template).render(context)
+    text = environment.get_template(template).render(context)
+    return (
+        re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if template.endswith(".html") else text
+    )  # no line break before %

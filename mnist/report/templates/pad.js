@@ -61,6 +61,10 @@ const input = document.getElementById("input").getContext("2d");
 const drawing = pad.getContext("2d", { willReadFrequently: true });
 const rows = [...document.querySelectorAll("#probabilities tr")];
 const prediction = document.getElementById("prediction");
+const [penWidth, save] = ["pen", "save"].map((id) => document.getElementById(id));
+
+// No prediction is certain: a probability that rounds to 100 % is "> 99.9 %", as format_probability in mnist/style.py.
+const format = (probability) => (probability >= 0.9995 ? "> 99.9 %" : `${(100 * probability).toFixed(1)} %`);
 
 // Classify pixels (0 to 255), and show them and the probabilities.
 function classifyPixels(pixels) {
@@ -73,9 +77,9 @@ function classifyPixels(pixels) {
   rows.forEach((row, index) => {
     row.classList.toggle("top", index === top);
     row.querySelector(".bar").style.setProperty("--fraction", probabilities[index]);
-    row.querySelector(".number").textContent = `${(100 * probabilities[index]).toFixed(1)} %`;
+    row.querySelector(".number").textContent = format(probabilities[index]);
   });
-  const text = `${rows[top].querySelector("th").textContent}, ${(100 * probabilities[top]).toFixed(1)} %`;
+  const text = `${rows[top].querySelector("th").textContent}, ${format(probabilities[top])}`;
   if (prediction.textContent !== text) prediction.textContent = text;  // screen readers announce each assignment
   return probabilities;
 }
@@ -83,11 +87,8 @@ function classifyPixels(pixels) {
 function classifyDrawing() {
   const { data } = drawing.getImageData(0, 0, pad.width, pad.height);
   const ink = Float64Array.from({ length: pad.width * pad.height }, (_, index) => data[4 * index + 3] / 255);
-  if (ink.some((value) => value > 0)) classifyPixels(fitInk(ink, pad.height, pad.width));
-}
-
-function clear() {
-  drawing.clearRect(0, 0, pad.width, pad.height);
+  save.disabled = ink.every((value) => value === 0);
+  if (!save.disabled) return classifyPixels(fitInk(ink, pad.height, pad.width));
   input.clearRect(0, 0, ...network.image_shape.toReversed());
   rows.forEach((row) => {
     row.classList.remove("top");
@@ -97,11 +98,33 @@ function clear() {
   prediction.textContent = "Nothing drawn yet.";
 }
 
+const UNDO_STEPS = 100;
+const snapshots = [];  // of the drawing, before each stroke and each clearing
+
+function takeSnapshot() {
+  snapshots.push(drawing.getImageData(0, 0, pad.width, pad.height));
+  if (snapshots.length > UNDO_STEPS) snapshots.shift();
+}
+
+function undo() {
+  if (!snapshots.length) return;
+  pen.down = false;
+  drawing.putImageData(snapshots.pop(), 0, 0);
+  classifyDrawing();
+}
+
+function clear() {
+  if (save.disabled) return;
+  takeSnapshot();
+  drawing.clearRect(0, 0, pad.width, pad.height);
+  classifyDrawing();
+}
+
 const pen = { x: pad.width / 2, y: pad.height / 2, down: false };
 
 function moveTo(x, y) {
   if (pen.down) {
-    Object.assign(drawing, { lineWidth: pad.width / 13, lineCap: "round", strokeStyle: getComputedStyle(pad).color });
+    Object.assign(drawing, { lineWidth: penWidth.valueAsNumber, lineCap: "round", strokeStyle: getComputedStyle(pad).color });
     drawing.beginPath();
     drawing.moveTo(pen.x, pen.y);
     drawing.lineTo(x, y);
@@ -118,6 +141,7 @@ function position(event) {
 
 pad.addEventListener("pointerdown", (event) => {
   pad.setPointerCapture(event.pointerId);
+  takeSnapshot();
   pen.down = false;
   moveTo(...position(event));
   pen.down = true;
@@ -137,9 +161,20 @@ pad.addEventListener("keydown", (event) => {
     moveTo(Math.max(0, Math.min(pad.width, x)), Math.max(0, Math.min(pad.height, y)));
   } else if (event.key === " ") {
     pen.down = !pen.down;
+    if (pen.down) takeSnapshot();
     moveTo(pen.x, pen.y);
   } else if (event.key === "Escape") clear();
   else return;
   event.preventDefault();
 });
+document.addEventListener("keydown", (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.shiftKey || event.key.toLowerCase() !== "z") return;
+  undo();
+  event.preventDefault();
+});
+document.getElementById("undo").addEventListener("click", undo);
 document.getElementById("clear").addEventListener("click", clear);
+// The saved file is the input, not the drawing: predict.py leaves images that are already prepared unchanged.
+save.addEventListener("click", () => {
+  Object.assign(document.createElement("a"), { href: input.canvas.toDataURL(), download: "drawing.png" }).click();
+});
