@@ -6,12 +6,16 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
-from conftest import Checkout, copy_of
+from conftest import Checkout, copy_of, wait_until
+from contrast import GRAPHICS, TEXT, contrast
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -98,6 +102,38 @@ def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
     return [(item.get_attribute("data-true"), item.get_attribute("data-predicted")) for item in mistakes]
 
 
+def show_all(page: webdriver.Chrome) -> None:
+    """Click "Show all", which is there if more images are misclassified than shown at first."""
+    button = page.find_element(By.ID, "more")
+    if button.is_displayed():
+        button.click()
+
+
+def drawn(page: webdriver.Chrome) -> list[int]:
+    """The opacity of each pixel of the drawing."""
+    return page.execute_script(
+        "return [...drawing.getImageData(0, 0, pad.width, pad.height).data.filter((_, index) => index % 4 === 3)]"
+    )
+
+
+def set_pen(page: webdriver.Chrome, width: int) -> None:
+    page.execute_script("document.getElementById('pen').value = arguments[0]", width)
+
+
+@contextmanager
+def emulated(page: webdriver.Chrome, width: int, scheme: str = "light") -> Iterator[None]:
+    """Show the page on a screen of this width, in a light or dark colour scheme."""
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        yield
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def mistakes_of(checkout: Checkout) -> list[tuple[str, str]]:
     with (checkout.folder / "reports/predictions.csv").open() as file:
         rows = [(row["actual"], row["predicted"]) for row in csv.DictReader(file)]
@@ -157,6 +193,65 @@ def test_the_keyboard_can_draw(page: webdriver.Chrome) -> None:
     assert prediction(page).split(",")[0] == "1"
     pad.send_keys(Keys.ESCAPE)
     assert prediction(page) == "Nothing drawn yet."
+
+
+def test_undo_takes_back_strokes_and_a_clearing(page: webdriver.Chrome) -> None:
+    states, answers = [drawn(page)], [prediction(page)]
+    for stroke in DRAWN["4"]:
+        draw(page, [stroke])
+        states.append(drawn(page))
+        answers.append(prediction(page))
+    page.find_element(By.ID, "clear").click()
+    undo = page.find_element(By.ID, "undo")
+    undo.click()
+    assert (drawn(page), prediction(page)) == (states[2], answers[2])
+    ActionChains(page).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL).perform()
+    assert (drawn(page), prediction(page)) == (states[1], answers[1])
+    undo.click()
+    undo.click()  # there is nothing left to undo
+    assert (drawn(page), prediction(page)) == (states[0], "Nothing drawn yet.")
+    assert not page.find_element(By.ID, "save").is_enabled()
+
+
+def test_undo_takes_back_a_stroke_of_the_keyboard(page: webdriver.Chrome) -> None:
+    pad = page.find_element(By.ID, "pad")
+    pad.send_keys(Keys.SPACE, *[Keys.ARROW_DOWN] * 5, Keys.SPACE, *[Keys.ARROW_LEFT] * 3)
+    before = drawn(page)
+    pad.send_keys(Keys.SPACE, *[Keys.ARROW_UP] * 5)
+    assert drawn(page) != before
+    pad.send_keys(Keys.CONTROL, "z")
+    assert drawn(page) == before
+    pad.send_keys(Keys.NULL, Keys.ARROW_UP)  # the pen is lifted
+    assert drawn(page) == before
+
+
+def test_the_pen_has_a_width(page: webdriver.Chrome) -> None:
+    amounts = []
+    for width in (8, 22, 40):
+        page.find_element(By.ID, "clear").click()
+        set_pen(page, width)
+        draw(page, [[(60, 140), (220, 140)]])
+        column = np.reshape(drawn(page), (280, 280))[:, 140]
+        amounts.append(column.sum() / 255)
+    assert amounts == pytest.approx([8, 22, 40], abs=1)
+
+
+@pytest.mark.parametrize("width", [8, 22, 40])
+def test_predict_gives_a_saved_drawing_the_same_probabilities(
+    page: webdriver.Chrome, trained: Checkout, tmp_path: Path, width: int
+) -> None:
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    set_pen(page, width)
+    draw(page, DRAWN["4"])
+    shown = page.execute_script("return classifyDrawing()")
+    page.find_element(By.ID, "save").click()
+    path = tmp_path / "drawing.png"
+    wait_until(path.exists)
+    entry, *others = json.loads(trained.run("predict.py", "--json", str(path)).stdout)
+    assert others == []
+    assert list(entry["probabilities"].values()) == pytest.approx(shown, abs=2e-5)
+    assert entry["label"] == prediction(page).split(",")[0]
+    assert trained.run("predict.py", str(path)).stdout == f"{path}: {prediction(page)}\n"
 
 
 def test_the_pads_probabilities_equal_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
@@ -221,9 +316,11 @@ def test_a_drawing_is_prepared_like_a_photo(page: webdriver.Chrome) -> None:
 
 def test_the_filters_select_by_true_and_predicted_class(page: webdriver.Chrome, trained: Checkout) -> None:
     mistakes = mistakes_of(trained)
+    show_all(page)
     assert sorted(shown(page)) == sorted(mistakes)
     true, predicted = mistakes[0]
     Select(page.find_element(By.ID, "filter-true")).select_by_visible_text(true)
+    show_all(page)
     assert sorted(shown(page)) == sorted(row for row in mistakes if row[0] == true)
     Select(page.find_element(By.ID, "filter-predicted")).select_by_visible_text(predicted)
     expected = [row for row in mistakes if row == (true, predicted)]
@@ -231,7 +328,38 @@ def test_the_filters_select_by_true_and_predicted_class(page: webdriver.Chrome, 
     plural = "" if len(expected) == 1 else "s"
     assert page.find_element(By.ID, "shown").text == f"{len(expected)} image{plural}"
     page.find_element(By.CSS_SELECTOR, "#filter button").click()
+    show_all(page)
     assert sorted(shown(page)) == sorted(mistakes)
+
+
+def test_the_first_mistakes_are_shown_until_all_are_wanted(page: webdriver.Chrome, trained: Checkout) -> None:
+    count = len(mistakes_of(trained))
+    assert len(shown(page)) == min(count, 60)
+    page.execute_script("filter(3)")
+    assert len(shown(page)) == 3
+    assert page.find_element(By.ID, "shown").text == f"3 of {count} images"
+    more = page.find_element(By.ID, "more")
+    assert more.text == f"Show all {count}"
+    more.click()
+    assert len(shown(page)) == count
+    assert page.find_element(By.ID, "shown").text == f"{count} images"
+    assert not more.is_displayed()
+    heights = page.execute_script("return [mistakes.scrollHeight, mistakes.clientHeight]")
+    assert heights[0] <= heights[1]  # the page scrolls, not a box in it
+
+
+def test_the_most_frequent_confusions_show_their_images(page: webdriver.Chrome, trained: Checkout) -> None:
+    mistakes = mistakes_of(trained)
+    count = max(Counter(mistakes).values())
+    row = page.find_element(By.CSS_SELECTOR, "#confusions li")
+    button = row.find_element(By.TAG_NAME, "button")
+    found = (button.get_attribute("data-true"), button.get_attribute("data-predicted"))
+    assert mistakes.count(found) == count
+    assert row.text == f"{found[0]} predicted as {found[1]}\n{count} image{'s' if count > 1 else ''}"
+    assert len(row.find_elements(By.TAG_NAME, "img")) == min(count, 4)
+    button.click()
+    show_all(page)
+    assert shown(page) == [found] * count
 
 
 def test_a_cell_of_the_confusion_matrix_shows_its_images(page: webdriver.Chrome, trained: Checkout) -> None:
@@ -241,6 +369,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_images(page: webdriver.Chrome,
     ActionChains(page).move_to_element(cell).perform()
     assert "highlighted" in cell.get_attribute("class")
     assert page.find_element(By.ID, "cell").text == f"true {true}, predicted {predicted}: {cell.text} images"
+    page.execute_script("arguments[0].scrollIntoView({block: 'center'})", cell)
     cell.click()
     assert set(shown(page)) == {(true, predicted)}
 
@@ -252,54 +381,120 @@ def test_the_keyboard_reaches_every_control(page: webdriver.Chrome) -> None:
     for _ in range(200):
         ActionChains(page).send_keys(Keys.TAB).perform()
         reached.add(page.switch_to.active_element.get_attribute("id"))
-        if "mistakes" in reached:
+        if "filter-predicted" in reached:
             break
-    assert {"pad", "clear", "filter-true", "filter-predicted", "mistakes"} <= reached
+    assert {"pad", "undo", "clear", "pen", "filter-true", "filter-predicted"} <= reached
 
 
-@pytest.mark.parametrize("width", [360, 1100])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_the_screen_and_its_text_has_contrast(page: webdriver.Chrome, width: int, scheme: str) -> None:
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
-        assert page.execute_script("return document.documentElement.scrollWidth") <= width
-        for selector in ("body", ".note", "figcaption", "#mistakes b", "#confusion .none"):
-            ratio = contrast(*colours(page, selector))
-            assert ratio >= (3 if selector == "#confusion .none" else 4.5), (
-                selector
-            )  # WCAG 2.1: AA; 3 for inactive text
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
-def colours(page: webdriver.Chrome, selector: str) -> tuple[list[float], list[float]]:
-    """The colour of an element's text and of the page, as red, green and blue from 0 to 1."""
+def texts_and_graphics(page: webdriver.Chrome) -> tuple[list, list]:
+    """The visible texts, lines and bars: for each pair of colours an example, its colour and that behind it."""
     return page.execute_script(
         """
         const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-        return [getComputedStyle(document.querySelector(arguments[0])).color,
-                getComputedStyle(document.body).backgroundColor].map((colour) => {
+        const levels = (colour) => {
+          context.clearRect(0, 0, 1, 1);
           context.fillStyle = colour;
           context.fillRect(0, 0, 1, 1);
-          return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((level) => level / 255);
-        });""",
-        selector,
+          return [...context.getImageData(0, 0, 1, 1).data].map((level) => level / 255);
+        };
+        const background = (element) => {
+          for (; element; element = element.parentElement) {
+            const colour = levels(getComputedStyle(element).backgroundColor);
+            if (colour[3] > 0) return colour;
+          }
+        };
+        const examples = [new Map(), new Map()];
+        const add = (kind, name, colour, behind) => {
+          const entry = [name, levels(colour).slice(0, 3), background(behind).slice(0, 3)];
+          examples[kind].set(JSON.stringify(entry.slice(1)), entry);
+        };
+        const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+          const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+          if (!text || !element.checkVisibility() || element.closest("script, noscript, option, .hidden")) continue;
+          const style = getComputedStyle(element);
+          add(0, text, element.closest("svg") ? style.fill : style.color, element);
+        }
+        for (const shape of document.querySelectorAll("svg :is(line, polyline, circle, rect):not(.grid)")) {
+          const style = getComputedStyle(shape);
+          add(1, shape.outerHTML, style.stroke === "none" ? style.fill : style.stroke, shape);
+        }
+        for (const bar of document.querySelectorAll(".bar")) {
+          add(1, "bar", getComputedStyle(bar).backgroundColor, bar.parentElement);
+        }
+        for (const control of document.querySelectorAll("#pad, select, #filter button, #clear")) {
+          add(1, control.outerHTML, getComputedStyle(control).borderTopColor, control.parentElement);
+        }
+        return examples.map((found) => [...found.values()]);"""
     )
 
 
-def contrast(first: list[float], second: list[float]) -> float:
-    """The contrast ratio of WCAG 2.1."""
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_the_screen_and_has_the_contrast_of_level_aa(page: webdriver.Chrome, width: int, scheme: str) -> None:
+    with emulated(page, width, scheme):
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        draw(page, DRAWN["1"])
+        texts, graphics = texts_and_graphics(page)
+        assert len(texts) > 5
+        assert [entry for entry in texts if contrast(*entry[1:]) < TEXT] == []
+        assert [entry for entry in graphics if contrast(*entry[1:]) < GRAPHICS] == []
 
-    def luminance(colour: list[float]) -> float:
-        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
-    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
+def test_counts_are_legible_on_each_colour_of_the_confusion_matrix(page: webdriver.Chrome) -> None:
+    for scheme in ("light", "dark"):
+        with emulated(page, 1280, scheme):
+            for fraction in (0.0, 0.5, 1.0):
+                page.execute_script(
+                    "document.querySelectorAll('td.wrong').forEach("
+                    "(cell) => cell.style.setProperty('--fraction', arguments[0]))",
+                    fraction,
+                )
+                texts, _ = texts_and_graphics(page)
+                assert [entry for entry in texts if contrast(*entry[1:]) < TEXT] == []
+
+
+def test_the_confusion_matrix_fits_a_phone_or_shows_that_it_scrolls(page: webdriver.Chrome) -> None:
+    box = page.find_element(By.CSS_SELECTOR, "#confusion").find_element(By.XPATH, "..")
+    hint = page.find_element(By.CSS_SELECTOR, ".beside .hint")
+    for width, scrolls in ((375, False), (250, True), (1280, False)):
+        with emulated(page, width):
+            page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+            overflow = page.execute_script("return arguments[0].scrollWidth > arguments[0].clientWidth", box)
+            assert overflow == scrolls
+            assert hint.is_displayed() == scrolls
+            mask = "return getComputedStyle(arguments[0]).maskImage !== 'none'"
+            assert page.execute_script(mask, box) == scrolls
+            if scrolls:  # at its end nothing continues
+                page.execute_script("arguments[0].scrollLeft = 10000", box)
+                page.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+                assert not page.execute_script(mask, box)
+
+
+def test_the_space_beside_the_confusion_matrix_is_used(page: webdriver.Chrome) -> None:
+    with emulated(page, 1280):
+        matrix, beside = (page.find_element(By.ID, name).rect for name in ("confusion", "confusions"))
+        body = page.find_element(By.TAG_NAME, "body").rect
+    assert beside["x"] >= matrix["x"] + matrix["width"]
+    assert abs(beside["y"] - matrix["y"]) < 60
+    assert body["x"] + body["width"] - (beside["x"] + beside["width"]) < 30
+
+
+def test_the_axes_of_the_confusion_matrix_have_captions(page: webdriver.Chrome) -> None:
+    captions = [page.find_element(By.CSS_SELECTOR, f"#confusion [scope={scope}group]") for scope in ("col", "row")]
+    assert [caption.text for caption in captions] == ["predicted class", "true class"]
+
+
+def test_bars_of_all_splits_share_a_scale(page: webdriver.Chrome) -> None:
+    rows = page.find_elements(By.CSS_SELECTOR, "section[aria-labelledby=classes] tbody tr")
+    cells = [cell for row in rows for cell in row.find_elements(By.CSS_SELECTOR, "td:has(.bar)")]
+    fractions = [
+        float(cell.find_element(By.CLASS_NAME, "bar").get_attribute("style").split(":")[1].strip(" ;"))
+        for cell in cells
+    ]
+    counts = np.array([int(cell.text.replace(",", "")) for cell in cells])
+    assert len(cells) == 30
+    np.testing.assert_allclose(fractions, counts / counts.max(), atol=1e-4)
 
 
 def test_its_misclassified_images_are_those_of_the_test_set(page: webdriver.Chrome, trained: Checkout) -> None:
