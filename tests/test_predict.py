@@ -39,7 +39,7 @@ def bomb(path: Path) -> None:
 def test_label_and_probability_of_each_image_are_printed(reproduced: Checkout, pictures: Path) -> None:
     done = reproduced.run("predict.py", str(pictures))
     assert done.returncode == 0, done.stderr
-    lines = [re.fullmatch(r"(.*): (\d), (\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
+    lines = [re.fullmatch(r"(.*): (\d), ((?:> )?\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
     assert [path for path, *_ in lines] == [str(pictures / f"{index:02}.png") for index in range(12)]
 
 
@@ -108,6 +108,26 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
     assert not image[:, :2].any()
 
 
+def test_an_image_that_is_already_prepared_stays_unchanged(reproduced: Checkout, tmp_path: Path) -> None:
+    image = np.zeros((8, 8), np.uint8)
+    image[1:6, 1] = 200  # thin, not centred, and not of full contrast
+    Image.fromarray(image).save(tmp_path / "thin.png")
+    Image.fromarray(image).convert("RGBA").save(tmp_path / "colour.png")  # as a browser saves it
+    script = str(reproduced.folder / "predict.py")
+    done = reproduced.run(script, "thin.png", "colour.png", "--show", "shown", cwd=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "shown").iterdir():
+        np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
+
+
+def test_an_image_of_one_colour_is_empty_in_any_size(reproduced: Checkout, tmp_path: Path) -> None:
+    for size in (8, 20):
+        Image.new("L", (size, size), 0).save(tmp_path / f"{size}.png")
+    done = reproduced.run(str(reproduced.folder / "predict.py"), "8.png", "20.png", cwd=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == "8.png: is empty: all of it has one colour\n20.png: is empty: all of it has one colour\n"
+
+
 def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checkout, tmp_path: Path) -> None:
     images = np.load(reproduced.folder / "data/processed/test_images.npy")[:50]
     pixels = np.uint8(np.round(255 * images))
@@ -123,9 +143,12 @@ def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checko
 
 def test_a_table_of_other_images_is_prepared_like_images(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
     paths = sorted(pictures.glob("*.png"))
-    inverted = np.stack([255 - np.asarray(Image.open(path)).ravel() for path in paths])
-    np.savetxt(tmp_path / "inverted.csv", inverted, "%d", ",")
-    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *map(str, paths), "--json")
+    inverted = np.stack([255 - np.asarray(Image.open(path)) for path in paths])
+    np.savetxt(tmp_path / "inverted.csv", inverted.reshape(12, -1), "%d", ",")
+    files = [str(tmp_path / path.name) for path in paths]
+    for file, image in zip(files, inverted, strict=True):
+        Image.fromarray(image).save(file)
+    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *files, "--json")
     entries = json.loads(done.stdout)
     assert [entry["path"] for entry in entries[:12]] == [
         f"{tmp_path / 'inverted.csv'}, image {n}" for n in range(1, 13)
