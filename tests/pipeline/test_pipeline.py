@@ -25,6 +25,7 @@ CHANGES = [
     (("mnist/dataset/idx.py",), ["download", "preprocess"]),
     (("mnist/training/schedule.py",), ["train"]),
     (("mnist/figures.py",), ["plot"]),
+    (("mnist/style.py",), ["plot", "report"]),
     (("mnist/report/templates/report.html", "mnist/report/templates/model-card.md"), ["report"]),
     (("examples: 7",), ["plot"]),
     (("epochs: 3",), TRAIN_ON),

@@ -497,6 +497,32 @@ def test_bars_of_all_splits_share_a_scale(page: webdriver.Chrome) -> None:
     np.testing.assert_allclose(fractions, counts / counts.max(), atol=1e-4)
 
 
+@pytest.mark.parametrize(("count", "name"), [(2, "{}"), (26, "a class with a long name, {}")])
+def test_a_page_of_other_classes_fits_the_screen(
+    browser: webdriver.Chrome, unreproduced: Checkout, tmp_path: Path, count: int, name: str
+) -> None:
+    rng = np.random.default_rng(0)
+    arrays = []
+    for size in (200 + 20 * count, 10 * count):
+        arrays += [rng.integers(0, 256, (size, 8, 8), np.uint8), (np.arange(size) % count).astype(np.uint8)]
+    classes = [name.format(number) for number in range(count)]
+    unreproduced.add_dataset("own", arrays, classes, tmp_path / "mirror")
+    unreproduced.repro()
+    for width in (360, 1280):
+        for scheme in ("light", "dark"):
+            with emulated(browser, width, scheme):
+                browser.get((unreproduced.folder / "reports/index.html").as_uri())
+                assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+                texts, graphics = texts_and_graphics(browser)
+                assert [entry for entry in texts if contrast(*entry[1:]) < TEXT] == []
+                assert [entry for entry in graphics if contrast(*entry[1:]) < GRAPHICS] == []
+                box = browser.find_element(By.CSS_SELECTOR, "#confusion").rect
+                visible = browser.find_element(By.CSS_SELECTOR, ".beside .wide").rect["width"]
+                hint = browser.find_element(By.CSS_SELECTOR, ".beside .hint")
+                assert hint.is_displayed() == (box["width"] > visible + 1)
+                assert box["height"] < 60 * (count + 5)  # long names neither widen columns nor heighten rows
+
+
 def test_its_misclassified_images_are_those_of_the_test_set(page: webdriver.Chrome, trained: Checkout) -> None:
     image = page.find_element(By.CSS_SELECTOR, "#mistakes img")
     index = int(re.search(r"Test image (\d+)", image.get_attribute("alt")).group(1))

@@ -13,9 +13,10 @@ from conftest import Checkout
 from PIL import Image
 
 from mnist.core.data import DataSummary
+from mnist.metrics.tables import Predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
-from stages.report import data_uri, embed_network
+from stages.report import data_uri, embed_network, frequent_confusions
 
 RNG = np.random.default_rng(7)
 DATA = DataSummary("own", "Own", ["a", "b", "c"], (2, 3), 2, "test images", {"test": 4})
@@ -60,10 +61,21 @@ def test_a_chart_stays_within_its_frame(epochs, values):
     assert points[:, 0].max() <= RIGHT
     assert points[:, 1].min() >= TOP
     assert points[:, 1].max() <= BOTTOM
+    assert all(0 < len(item["markers"]) <= 20 for item in chart["lines"])
     labels = [float(label) for label in chart["y_ticks"]]
     assert len(labels) > 1
     np.testing.assert_allclose(np.diff(labels), labels[1] - labels[0], rtol=1e-6)  # with the digits that they need
     assert chart["x_ticks"]
+
+
+def test_the_most_frequent_confusions_come_first_with_their_most_confident_images():
+    labels, predicted = np.array([0, 0, 1, 1, 1, 2, 2]), np.array([1, 0, 2, 2, 2, 0, 0])
+    found = Predictions(labels, predicted, np.array([0.5, 0.9, 0.6, 0.8, 0.7, 0.4, 0.3]))
+    confusion = found.confusion(3)
+    pairs = frequent_confusions(found, confusion - np.diag(np.diag(confusion)))
+    assert [(pair["actual"], pair["predicted"], pair["count"]) for pair in pairs] == [(1, 2, 3), (2, 0, 2), (0, 1, 1)]
+    assert [pair["examples"].tolist() for pair in pairs] == [[3, 4, 2], [5, 6], [0]]
+    assert frequent_confusions(Predictions(labels, labels, np.ones(7)), np.zeros((3, 3), int)) == []
 
 
 def test_the_weights_read_equal_kerass(reproduced: Checkout) -> None:
@@ -126,6 +138,20 @@ def test_a_class_without_test_images_has_no_scores(checkout: Checkout) -> None:
     weakest = min(rows[:-1], key=lambda row: float(row["recall"]))
     card = (checkout.folder / "reports/model-card.md").read_text()
     assert f"| class of lowest recall | {weakest['class']}: {100 * float(weakest['recall']):.1f} % |" in card
+
+
+def test_a_run_without_mistakes_is_shown(checkout: Checkout) -> None:
+    path = checkout.folder / "reports/predictions.csv"
+    path.write_text(re.sub(r"(?m)^(\d+),(\d),\d,", r"\1,\2,\2,", path.read_text()))
+    checkout.edit("reports/metrics.json", '"errors": ', '"errors": 0, "before": ')
+    for stage in ("plot", "report"):
+        done = checkout.stage(stage)
+        assert (done.returncode, done.stderr) == (0, "")
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "No misclassified images" in page
+    assert re.findall(r'<li class="(correct|wrong)"', page) == ["correct"]  # the key
+    for name in ("confusions", "filter", "mistakes"):
+        assert f'id="{name}"' not in page
 
 
 def test_a_network_too_large_for_the_page_has_no_pad(checkout: Checkout) -> None:
