@@ -47,6 +47,11 @@ def first_training_images(data: DataSummary, count: int) -> np.ndarray:
     return first
 
 
+def mistakes_title(title: str, count: int) -> str:
+    """The title of the figure of the mistakes."""
+    return f"{title}: {f'the most confident of {count:,}' if count else 'no'} misclassified images"
+
+
 def main() -> None:
     """Run the stage."""
     params, data = read_params(PlotParams), read_data_summary()
@@ -57,9 +62,6 @@ def main() -> None:
     wrong, counts = predictions.wrong, predictions.confusion(len(classes))
     first, worst = np.arange(len(labels))[: params.examples], predictions.mistakes[: params.mistakes]
     first_title = f"{title}: the first {len(first)} test images"
-    worst_title = (
-        f"the most confident of {wrong.sum():,} misclassified images" if len(worst) else "no misclassified images"
-    )
     examples = read_array(AUGMENTED, np.float32, (len(classes), None, data.pixels))
     augmented = examples.shape[1] > 1
     examples = examples if augmented else first_training_images(data, TRAINING_IMAGES)
@@ -70,9 +72,7 @@ def main() -> None:
         "recall": draw_recall(counts, classes, title),
         "calibration": draw_calibration(reliability(predictions.confidence, ~wrong), title),
         "first_predictions": draw_predictions(images, predictions, first, classes, first_title),
-        "worst_mistakes": draw_predictions(
-            images, predictions, worst, classes, f"{title}: {worst_title} misclassified images"
-        ),
+        "worst_mistakes": draw_predictions(images, predictions, worst, classes, mistakes_title(title, wrong.sum())),
         "augmentation": draw_augmentation(examples, classes, title, augmented),
     }.items():
         save_figure(figure, FIGURES / f"{name}.png")

@@ -20,8 +20,9 @@ from mnist.core.files import read_json, write_text
 from mnist.core.params import read_sections
 from mnist.core.paths import DATA_SUMMARY, HISTORY, METRICS, MODEL, MODEL_CARD, PAGE, PREDICTIONS, relative
 from mnist.metrics.calibration import reliability
+from mnist.metrics.predictions import Predictions
 from mnist.metrics.scores import class_scores
-from mnist.metrics.tables import Predictions, read_history, read_predictions
+from mnist.metrics.tables import read_history, read_predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import line_chart
 from mnist.report.render import render

@@ -13,7 +13,7 @@ from conftest import Checkout
 from PIL import Image
 
 from mnist.core.data import DataSummary
-from mnist.metrics.tables import Predictions
+from mnist.metrics.predictions import Predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
 from stages.report import data_uri, embed_network, frequent_confusions
