@@ -53,8 +53,8 @@ def frequent_confusions(predictions: Predictions, errors: np.ndarray) -> list[di
     most = np.argsort(-errors, axis=None, kind="stable")[: min(CONFUSIONS, np.count_nonzero(errors))]
     for actual, predicted in zip(*np.unravel_index(most, errors.shape), strict=True):
         chosen = (predictions.labels[mistakes] == actual) & (predictions.predicted[mistakes] == predicted)
-        examples = mistakes[chosen][:EXAMPLES]
-        pairs.append({"actual": actual, "predicted": predicted, "count": chosen.sum(), "examples": examples})
+        count, examples = errors[actual, predicted], mistakes[chosen][:EXAMPLES]
+        pairs.append({"actual": actual, "predicted": predicted, "count": count, "examples": examples})
     return pairs
 
 

@@ -24,6 +24,5 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment.filters["probability"] = format_probability
     environment.filters["markdown"] = escape_markdown
     text = environment.get_template(template).render(context)
-    return (
-        re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if template.endswith(".html") else text
-    )  # no line break before %
+    # A page has no line break before %.
+    return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", text) if template.endswith(".html") else text
