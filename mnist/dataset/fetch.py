@@ -63,13 +63,16 @@ def fetch(
 ) -> str:
     """Download one file to `target` from the first source that has the published bytes; return that source.
 
-    Sources are folders, or base addresses that fsspec opens. One is tried again after each of the seconds in
-    `retry_after`, if that may help; `timeout` is in seconds without a byte. UserError if no source has the file, with
-    the reason of each; OSError if the target cannot be written. Only after success is its content valid.
+    Sources are folders, or base addresses that fsspec opens. If all fail, those that may succeed are tried again after
+    each of the seconds in `retry_after`; `timeout` is in seconds without a byte. UserError if no source has the file,
+    with the reason of each; OSError if the target cannot be written. Only after success is its content valid.
     """
-    reasons, differs, unavailable = [], False, not sources
-    for source in sources:
-        for wait in (*retry_after, None):
+    reasons: dict[str, str] = {}
+    promising, differs, unavailable = list(sources), False, not sources
+    for wait in (0.0, *retry_after):
+        if promising:
+            time.sleep(wait)
+        for source in tuple(promising):
             try:
                 bar = tqdm(total=published.size, desc=name, unit="B", unit_scale=True, leave=False, disable=None)
                 with target.open("wb") as out, bar:
@@ -78,14 +81,13 @@ def fetch(
                         bar.update(len(chunk))
                 return source
             except SourceError as error:
-                reason = str(error)  # and not the error, which would keep the connection open
+                reasons[source] = str(error)  # and not the error, which would keep the connection open
                 differs |= error.differs
                 unavailable |= error.retryable or not error.differs
-                if wait is None or not error.retryable:
-                    break
-                time.sleep(wait)
-        reasons.append(f"  {source}: {reason}")
-    listed = "\n".join(reasons) or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
+                if not error.retryable:
+                    promising.remove(source)
+    listed = "\n".join(f"  {source}: {reason}" for source, reason in reasons.items())
+    listed = listed or "  (the catalogue lists no mirror, and DATASET_MIRROR is not set)"
     remedies = []
     if differs:
         remedies.append("If a file is the right one, correct its size and sha256 in the data set's file in datasets/.")

@@ -36,9 +36,10 @@ def predict(layers: Sequence[DenseLayer], images: np.ndarray) -> tuple[np.ndarra
     activations = tuple(layer.activation for layer in layers[:-1])
     parts = [np.empty((2, 0, len(layers[-1].bias)), np.float32)]
     for start in range(0, len(images), PREDICT_BATCH):
-        rows = np.arange(start, start + PREDICT_BATCH) % len(images)  # the last batch is padded with the first images
-        batch = _predict_batch(tf.constant(images[rows]), weights, activations)
-        parts.append(np.stack(batch)[:, : len(images) - start])
+        batch = images[start : start + PREDICT_BATCH]
+        full = batch if len(batch) == PREDICT_BATCH else np.resize(batch, (PREDICT_BATCH, images.shape[1]))
+        predicted = _predict_batch(tf.constant(full), weights, activations)
+        parts.append(np.stack(predicted)[:, : len(batch)])
     probabilities, log_probabilities = np.concatenate(parts, axis=1)
     return probabilities, log_probabilities
 

@@ -118,6 +118,18 @@ def test_next_source_is_used_after_a_failing_one(address, tmp_path, behaviour):
     assert set(Source.requests) == {behaviour, "good"}
 
 
+def test_next_source_is_used_before_a_failing_one_is_tried_again(address, tmp_path):
+    sources = [f"{address}/broken", f"{address}/missing", f"{address}/good"]
+    assert download(sources, tmp_path / "out", (60,)) == f"{address}/good"
+    assert Source.requests == {"broken": 1, "missing": 1, "good": 1}
+
+
+def test_only_a_source_that_may_succeed_is_tried_again(address, tmp_path):
+    sources = [f"{address}/missing", f"{address}/twice_broken"]
+    assert download(sources, tmp_path / "out") == f"{address}/twice_broken"
+    assert Source.requests == {"missing": 1, "twice_broken": 3}
+
+
 @pytest.mark.parametrize("behaviour", ["good", "unsized", "labelled_gzip", "redirects", "twice_broken", "twice_cut"])
 def test_file_of_a_good_source_is_unchanged(address, tmp_path, behaviour):
     assert download([f"{address}/{behaviour}"], tmp_path / "out") == f"{address}/{behaviour}"
