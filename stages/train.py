@@ -16,6 +16,7 @@ from mnist.training.augmentation import Augmentation, augmented_examples
 from mnist.training.distributed import DistributedTraining
 from mnist.training.fit import COLUMNS, Training
 from mnist.training.params import read_training_params
+from mnist.training.temperature import divide_logits, fit_temperature
 from mnist.training.workers import join_workers
 
 
@@ -26,18 +27,26 @@ def main() -> None:
     data = read_data_summary()
     if params.workers > data.sizes["train"]:
         raise UserError(f"params.yaml: train.workers is {params.workers}, more than there are training images")
+    if params.temperature_scaling and data.validated_on == "test images":
+        key = "preprocess.validation_size"
+        raise UserError(f"params.yaml: train.temperature_scaling needs held-out images, but {key} is 0")
     workers = join_workers(params.workers)
     arguments = params, augmentation, data, data.load_split("train"), data.load_split("validation")
     training = DistributedTraining(workers, *arguments) if workers else Training(*arguments)
     history = training.run()
     layers = training.layers
     last = dict(zip(COLUMNS, history[-1], strict=True))
+    validation = {name: last[name] for name in ("val_accuracy", "val_loss")}
+    if params.temperature_scaling:
+        temperature = fit_temperature(layers, *data.load_split("validation"))
+        layers = divide_logits(layers, temperature)
+        validation["temperature"] = round(temperature, 6)
     if training.is_chief:
         save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
         write_array(AUGMENTED, augmented_examples(augment, *data.load_split("train"), len(data.classes)))
         write_csv(HISTORY, ["epoch", *COLUMNS], ([epoch, *row] for epoch, row in enumerate(history, 1)))
-        write_json(VALIDATION, {name: last[name] for name in ("val_accuracy", "val_loss")})
+        write_json(VALIDATION, validation)
         training.checkpoint.delete()
     count = sum(layer.kernel.size + layer.bias.size for layer in layers)
     print(f"train: {count:,} weights, validation accuracy {last['val_accuracy']:.4f}")

@@ -22,6 +22,7 @@ class TrainParams(Params):
     warmup_epochs: Annotated[float, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     label_smoothing: Annotated[float, Field(ge=0, le=0.9)]
+    temperature_scaling: bool
     batch_size: Annotated[int, Field(ge=1, le=65536)]
     epochs: Annotated[int, Field(ge=1, le=10000)]
     precision: Literal["float32", "float64"]

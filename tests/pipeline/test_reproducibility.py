@@ -29,6 +29,7 @@ EVERYTHING = {
     "warmup_epochs": "1.0",
     "weight_decay": "0.01",
     "label_smoothing": "0.1",
+    "temperature_scaling": "true",
     "rotation": "15.0",
     "scaling": "0.15",
     "shear": "10.0",
