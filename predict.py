@@ -4,24 +4,51 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
+from pydantic import Field
 
 from mnist.core.data import DataSummary, read_data_summary
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write, write_csv
+from mnist.core.params import Params, read_params
 from mnist.core.paths import MODEL
-from mnist.handwriting import FORMATS, find_ink, fit_ink, is_prepared, open_image, to_grey
+from mnist.handwriting import FORMATS, find_ink, fit_ink, is_laid_out, is_prepared, open_image, to_grey
 from mnist.model.weights import DenseLayer, read_weights
+from mnist.paper import is_single_shape
 from mnist.style import format_probability
 
 SUFFIXES = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
 
 
+class PredictParams(Params):
+    """The section predict of params.yaml."""
+
+    section = "predict"
+    unsure_below: Annotated[float, Field(ge=0, le=1)]
+
+
 def find_images(top: Path) -> list[Path]:
     """The images in a folder, by name, or the path itself if it is not a folder."""
     return sorted(p for p in top.iterdir() if p.suffix.lower() in SUFFIXES) if top.is_dir() else [top]
+
+
+def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
+    """Convert an image to one like the training images, uint8 (height, width); an image that is so is unchanged.
+
+    UserError if it is of one colour, or if the classes are digits and its ink is not one shape.
+    """
+    grey = np.asarray(to_grey(image))
+    if is_laid_out(grey, data.image_shape, data.box):
+        return grey
+    ink = find_ink(image)
+    if not ink.any():
+        raise UserError("is empty: all of it has one colour")
+    if set(data.classes) <= set("0123456789") and not is_single_shape(ink):
+        raise UserError("shows no single digit: its ink is in separate shapes; crop it to one digit")
+    return fit_ink(ink, data.image_shape, data.box)
 
 
 def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
@@ -30,14 +57,7 @@ def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
     Images stay unchanged if they are white on black and of the right size. UserError if the file is unusable.
     """
     if path.suffix.lower() != ".csv":
-        image = open_image(path)
-        grey = np.asarray(to_grey(image))
-        if np.ptp(grey) and is_prepared(grey[None], data.image_shape):
-            return {str(path): grey}
-        ink = find_ink(image)
-        if not ink.any():
-            raise UserError("is empty: all of it has one colour")
-        return {str(path): fit_ink(ink, data.image_shape, data.box)}
+        return {str(path): prepare(open_image(path), data)}
     from mnist.dataset.table import read_table  # here, because importing pandas takes half a second
 
     images, _ = read_table(path, data.image_shape)
@@ -55,8 +75,11 @@ def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
     return network.predict(layers, pixels)[0]
 
 
-def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[dict]:
-    """The path, label and probabilities by class of each image, or its path and error; `show` gets prepared images."""
+def classify(paths: list[Path], data: DataSummary, limit: float, show: Path | None) -> list[dict]:
+    """The path, label and probabilities by class of each image, or its path and error; `show` gets prepared images.
+
+    A label is unsure if its probability is below the limit.
+    """
     layers = read_weights(MODEL, data)
     entries: list[dict] = []
     readable, images = [], []
@@ -73,6 +96,7 @@ def classify(paths: list[Path], data: DataSummary, show: Path | None) -> list[di
             entries.append({"path": str(path), "error": str(error).removeprefix(str(path)).lstrip(": ")})
     for entry, row in zip(readable, predict(layers, images) if images else (), strict=True):
         entry["label"] = data.classes[row.argmax()]
+        entry["unsure"] = bool(row.max() < limit)
         entry["probabilities"] = {name: round(float(p), 6) for name, p in zip(data.classes, row, strict=True)}
     return entries
 
@@ -83,7 +107,9 @@ def main() -> None:
     parser.add_argument(
         "images", nargs="+", type=Path, metavar="IMAGE", help="an image, a folder of them, or a .csv of pixels"
     )
-    parser.add_argument("--json", action="store_true", help="print a list of path, label and probabilities, or error")
+    parser.add_argument(
+        "--json", action="store_true", help="print a list of path, label, unsure, probabilities; or error"
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write Kaggle's answer file: ImageId, Label")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")
     options = parser.parse_args()
@@ -93,7 +119,8 @@ def main() -> None:
     paths = [file for path in options.images for file in find_images(path)]
     if not paths:
         raise UserError(f"no image in {', '.join(map(str, options.images))}")
-    entries = classify(paths, read_data_summary(), options.show)
+    limit = read_params(PredictParams).unsure_below
+    entries = classify(paths, read_data_summary(), limit, options.show)
     if options.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     if options.csv:
@@ -103,7 +130,8 @@ def main() -> None:
         if "error" in entry:
             print(f"{entry['path']}: {entry['error']}", file=sys.stderr)
         elif not (options.json or options.csv):
-            print(f"{entry['path']}: {entry['label']}, {format_probability(entry['probabilities'][entry['label']], 1)}")
+            probability = format_probability(entry["probabilities"][entry["label"]], 1)
+            print(f"{entry['path']}: {entry['label']}, {probability}{', unsure' if entry['unsure'] else ''}")
     sys.exit(any("error" in entry for entry in entries))
 
 

@@ -1,7 +1,7 @@
 """Conversion of photos and drawings of handwriting to images like MNIST's.
 
 MNIST's digits were scaled to fit 20 by 20 pixels, with grey edges, and centred by mass in 28 by 28 (LeCun et al. 1998).
-`fit_ink` does so, as does mnist/report/templates/pad.js; `find_ink` first removes paper, shadows and noise of a photo.
+`fit_ink` does so, as does mnist/report/templates/pad.js; `find_ink` first separates the ink from the paper.
 """
 
 import math
@@ -13,14 +13,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 from mnist.core.errors import UserError
+from mnist.paper import FAINT, SMALL, border, extract_ink, is_dark_on_light, trim_frame
 
 # Formats with a signature, and a decoder within Pillow; for EPS it would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP")
 WORKING_SIZE = 160  # pixels of the longer side to which larger photos are reduced; the network's input is smaller still
-PAPER_SIZE = 32  # pixels per side of the coarse image that the lighting of the paper is estimated from
-FAINT = 0.1  # fraction of full ink below which a pixel is noise, such as JPEG adds around strokes
-SMALL = 64  # pixels per side up to which faint pixels next to a stroke are its edge, as in MNIST's images, not noise
-SPECK = 0.03  # fraction of all ink below which a separate blot is dust
+ENLARGEMENT = 4  # of a photo of at most SMALL pixels per side, so that thin lines and strokes differ in width
 
 
 def open_image(path: Path) -> Image.Image:
@@ -41,34 +39,33 @@ def open_image(path: Path) -> Image.Image:
 def is_prepared(images: np.ndarray, image_shape: tuple[int, int]) -> bool:
     """Whether images, uint8 (n, height, width), have this shape and are white on black, as those of MNIST."""
     # An image that fills the frame may look dark on light: 2 of the 70,000 of Fashion-MNIST do.
-    return images.shape[1:] == image_shape and _is_dark_on_light(images).mean() < 0.01
+    return images.shape[1:] == image_shape and is_dark_on_light(images).mean() < 0.01
+
+
+def is_laid_out(grey: np.ndarray, image_shape: tuple[int, int], box: int) -> bool:
+    """Whether one image, uint8 (height, width), is white on black and has its ink where `fit_ink` places it."""
+    if grey.shape != image_shape or not grey.any() or is_dark_on_light(grey) or trim_frame(grey) is not grey:
+        return False
+    middle = np.subtract(image_shape, 1) / 2
+    offset = np.abs(np.subtract(ndimage.center_of_mass(grey), middle)).max()
+    ink, strong = (np.argwhere(grey > level * grey.max()) for level in (FAINT, 0.5))
+    outside = (np.abs(strong - middle) > box / 2 + 2).any(axis=1).mean()  # such as a blur, or a line across
+    centred = offset < 1.5 or box > 0.9 * min(image_shape)  # without margins there is only one place
+    return bool(centred and outside < 0.1 and np.ptp(ink, axis=0).max() + 1 >= 0.8 * box)
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
     """Separate ink from paper, dark on light or light on dark: float64 (height, width), 0 paper to 1 ink.
 
-    Most of the border must be paper. A uniform border keeps the grey levels; an image of one colour has no ink.
+    Most of the border must be paper, or a frame around it. A uniform border keeps the grey levels; an image of one
+    colour has no ink.
     """
     image = to_grey(ImageOps.exif_transpose(image))
     image.thumbnail((WORKING_SIZE, WORKING_SIZE), Image.Resampling.BOX)
-    grey = np.asarray(image, np.float64)
-    if _is_dark_on_light(grey):
-        grey = 255 - grey
-    if np.ptp(np.percentile(_border(grey), (25, 75))) > 0.05 * np.ptp(grey):
-        grey = _correct_lighting(grey)
-    border = _border(grey)
-    paper = np.median(border)
-    noise = 6 * np.median(np.abs(border - paper))  # four standard deviations of normal noise
-    depth = np.maximum(grey - paper - noise, 0)
-    if not depth.any():
-        return depth
-    if np.ptp(border) == 0:
-        ink = depth / depth.max()
-        ink = _crop_faint(ink) if max(ink.shape) > SMALL else ink
-    else:
-        ink = np.minimum(depth / np.median(depth[depth > depth.max() / 2]), 1)
-        ink[ink < FAINT] = 0
-    return _thicken(_remove_specks(ink))
+    if max(image.size) <= SMALL and np.ptp(border(np.asarray(image))) > 0:
+        width, height = image.size
+        image = image.resize((ENLARGEMENT * width, ENLARGEMENT * height), Image.Resampling.BICUBIC)
+    return extract_ink(np.asarray(image, np.float64))
 
 
 def fit_ink(ink: np.ndarray, image_shape: tuple[int, int], box: int) -> np.ndarray:
@@ -95,56 +92,6 @@ def to_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image, np.float64) / 257).astype(np.uint8))
     return image.convert("L")
-
-
-def _border(values: np.ndarray) -> np.ndarray:
-    """The outermost pixels of one image, or of each of several: (..., pixels)."""
-    sides = values[..., 0, :], values[..., -1, :], values[..., 1:-1, 0], values[..., 1:-1, -1]
-    return np.concatenate(sides, axis=-1)
-
-
-def _is_dark_on_light(grey: np.ndarray) -> np.ndarray:
-    """Whether the border is lighter than the middle of the range of grey levels (..., height, width): bool (...)."""
-    darkest, lightest = (np.asarray(extreme, np.float64) for extreme in (grey.min((-2, -1)), grey.max((-2, -1))))
-    return np.median(_border(grey), axis=-1) > (darkest + lightest) / 2
-
-
-def _correct_lighting(grey: np.ndarray) -> np.ndarray:
-    """The brightness of each pixel relative to the paper around it, float64 (height, width)."""
-    coarse = Image.fromarray(grey.astype(np.float32)).resize((PAPER_SIZE, PAPER_SIZE), Image.Resampling.BOX)
-    without_strokes = ndimage.minimum_filter(np.asarray(coarse), PAPER_SIZE // 3, mode="nearest")
-    smooth = Image.fromarray(ndimage.gaussian_filter(without_strokes, PAPER_SIZE / 6, mode="nearest"))
-    paper = np.asarray(smooth.resize(grey.shape[::-1], Image.Resampling.BICUBIC), np.float64)
-    return (grey - paper) * 255 / np.maximum(255 - paper, 25)
-
-
-def _crop_faint(ink: np.ndarray) -> np.ndarray:
-    """The ink without faint pixels outside of the box of the others: JPEG adds such around strokes."""
-    box = ndimage.find_objects((ink >= FAINT).astype(int))[0]
-    cropped = np.zeros_like(ink)
-    cropped[box] = ink[box]
-    return cropped
-
-
-def _remove_specks(ink: np.ndarray) -> np.ndarray:
-    """The ink without small separate blots."""
-    blots, count = ndimage.label(ink > 0, structure=np.ones((3, 3)))
-    amounts = np.bincount(blots.ravel(), ink.ravel(), count + 1)
-    return np.where((amounts >= SPECK * amounts.sum())[blots], ink, 0)
-
-
-def _thicken(ink: np.ndarray) -> np.ndarray:
-    """The ink of a thin pen as that of a thicker one: strokes in MNIST are a tenth as wide as their digit is tall."""
-    if not ink.any():
-        return ink
-    size = max(part.stop - part.start for part in ndimage.find_objects((ink > 0).astype(int))[0])
-    stroke = np.pad(ink > 0.5, 1)
-    outline = sum(np.count_nonzero(np.diff(stroke, axis=axis)) for axis in (0, 1)) * math.pi / 4  # of all directions
-    width = 2 * np.count_nonzero(stroke) / outline  # the outline follows a stroke on both sides
-    growth = max(0, int(size / 10 - width))
-    offset = np.arange(growth + 1) - growth / 2
-    disc = offset[:, None] ** 2 + offset**2 <= ((growth + 1) / 2) ** 2
-    return ndimage.grey_dilation(np.pad(ink, growth), footprint=disc)
 
 
 def _averages(size: int, parts: int) -> np.ndarray:

@@ -9,22 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from sheets import KINDS, clean, four, framed
 
 from mnist.dataset.idx import IdxFile
-from mnist.handwriting import find_ink, fit_ink, open_image
+from mnist.handwriting import find_ink, fit_ink, is_laid_out, open_image
 
 RNG = np.random.default_rng(3)
-
-
-def four(size: int = 400, pen: int = 36) -> np.ndarray:
-    """A drawn 4, bool (size, size), off the centre of the field."""
-    field = np.zeros((size, size), bool)
-    unit = size / 400
-    for (x0, y0), (x1, y1) in (((120, 80), (90, 210)), ((90, 210), (230, 210)), ((210, 110), (190, 320))):
-        for t in np.linspace(0, 1, 300):
-            x, y = unit * (x0 + t * (x1 - x0)), unit * (y0 + t * (y1 - y0))
-            field[round(y), round(x)] = True
-    return ndimage.distance_transform_edt(~field) <= unit * pen / 2
 
 
 def grey(ink: np.ndarray, *, paper: float = 235, depth: float = 200) -> Image.Image:
@@ -140,6 +130,29 @@ def test_ink_with_its_mass_off_centre_is_not_cut_off():
     assert np.ptp(np.flatnonzero(image.any(axis=0))) + 1 == 20
 
 
+@pytest.mark.parametrize("kind", ["Gaussian blur 1.2 px", "Gaussian noise 0.25", "motion blur 9 px"])
+def test_an_image_like_the_data_sets_is_laid_out(kind):
+    assert is_laid_out(EXPECTED, (28, 28), 20)
+    assert is_laid_out(np.asarray(KINDS[kind](EXPECTED, RNG)), (28, 28), 20)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        pytest.param(255 - EXPECTED, id="black on white"),
+        pytest.param(np.roll(EXPECTED, 4, axis=1), id="off the centre"),
+        pytest.param(fit_ink(four().astype(float), (28, 28), 12), id="small"),
+        pytest.param(fit_ink(four().astype(float), (28, 28), 28), id="filling the frame"),
+        pytest.param(fit_ink(four().astype(float), (32, 32), 20), id="of a different size"),
+        pytest.param(np.asarray(framed(EXPECTED, RNG).resize((28, 28))), id="framed"),
+        pytest.param(np.asarray(clean(EXPECTED, RNG).resize((28, 28))), id="paper"),
+        pytest.param(np.zeros((28, 28), np.uint8), id="empty"),
+    ],
+)
+def test_a_different_image_is_not_laid_out(image):
+    assert not is_laid_out(image, (28, 28), 20)
+
+
 @pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
 def test_images_of_mnist_are_left_unchanged():
     with ExitStack() as files:
@@ -147,3 +160,4 @@ def test_images_of_mnist_are_left_unchanged():
         images = next(file.chunks(1000))
     changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]
     assert np.mean(np.array(changes) <= 3) > 0.95  # of 255: the strongest ink becomes 255
+    assert np.mean([is_laid_out(image, (28, 28), 20) for image in images]) > 0.99

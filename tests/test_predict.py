@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import Checkout
 from PIL import Image
+from sheets import four
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,40 @@ def bomb(path: Path) -> None:
 def test_label_and_probability_of_each_image_are_printed(reproduced: Checkout, pictures: Path) -> None:
     done = reproduced.run("predict.py", str(pictures))
     assert done.returncode == 0, done.stderr
-    lines = [re.fullmatch(r"(.*): (\d), ((?:> )?\d+\.\d) %", line).groups() for line in done.stdout.splitlines()]
+    pattern = r"(.*): (\d), ((?:> )?\d+\.\d) %(, unsure)?"
+    lines = [re.fullmatch(pattern, line).groups() for line in done.stdout.splitlines()]
     assert [path for path, *_ in lines] == [str(pictures / f"{index:02}.png") for index in range(12)]
+
+
+def test_a_label_is_unsure_below_the_limit_of_the_parameters(checkout: Checkout, pictures: Path) -> None:
+    entries = json.loads(checkout.run("predict.py", "--json", str(pictures)).stdout)
+    highest = [max(entry["probabilities"].values()) for entry in entries]
+    limit = round(float(np.mean(highest)), 3)
+    checkout.set_param("unsure_below", str(limit))
+    entries = json.loads(checkout.run("predict.py", "--json", str(pictures)).stdout)
+    expected = [probability < limit for probability in highest]
+    assert [entry["unsure"] for entry in entries] == expected
+    lines = checkout.run("predict.py", str(pictures)).stdout.splitlines()
+    assert [line.endswith(" %, unsure") for line in lines] == expected
+    assert True in expected
+    assert False in expected
+
+
+def test_an_invalid_limit_is_named(checkout: Checkout, pictures: Path) -> None:
+    checkout.set_param("unsure_below", "90.0")
+    done = checkout.run("predict.py", str(pictures))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "predict: params.yaml: predict.unsure_below is 90.0, but should be less than or equal to 1" in done.stderr
+
+
+def test_images_like_the_training_images_are_classified_unchanged(
+    reproduced: Checkout, pictures: Path, tmp_path: Path
+) -> None:
+    assert reproduced.run("predict.py", "--show", str(tmp_path), str(pictures)).returncode == 0
+    shown, given = (
+        [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))] for folder in (tmp_path, pictures)
+    )
+    assert np.array_equal(shown, given)
 
 
 def test_the_probabilities_equal_kerass(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
@@ -65,9 +98,10 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "cut.png").write_bytes((pictures / "00.png").read_bytes()[:60])
     Image.new("L", (20, 20), 255).save(tmp_path / "white.png")
+    Image.fromarray(np.uint8(np.tile(255 * ~four(100), (1, 2)))).save(tmp_path / "44.png")
     (tmp_path / "drawing.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     bomb(tmp_path / "bomb.png")
-    names = ("text.png", "empty.jpg", "cut.png", "white.png", "drawing.eps", "bomb.png", "none.png")
+    names = ("text.png", "empty.jpg", "cut.png", "white.png", "44.png", "drawing.eps", "bomb.png", "none.png")
     bad = [str(tmp_path / name) for name in names]
     done = reproduced.run("predict.py", *bad[:3], str(pictures / "03.png"), *bad[3:])
     assert done.returncode == 1
@@ -79,6 +113,7 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
         assert texts[name] == "is not an image of a supported format"
     assert texts["cut.png"].startswith("cannot be read: ")
     assert texts["white.png"] == "is empty: all of it has one colour"
+    assert texts["44.png"] == "shows no single digit: its ink is in separate shapes; crop it to one digit"
     assert "too many pixels" in texts["bomb.png"]
     assert texts["none.png"] == "cannot be read: No such file or directory"
 

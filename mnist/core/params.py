@@ -14,7 +14,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from mnist.core.errors import UserError
 from mnist.core.paths import PARAMS, relative
 
-SECTIONS = ("download", "preprocess", "train", "augmentation", "plot", "gate", "compute")
+SECTIONS = ("download", "preprocess", "train", "augmentation", "plot", "predict", "gate", "compute")
 MAX_YAML_BYTES = 100_000  # a parser can take seconds for a file ten times as large
 MAX_SCALAR = 1000  # characters
 MAX_DEPTH = 100  # levels of nested lists and mappings

@@ -13,7 +13,7 @@ LEVELS = {
     **dict.fromkeys(["tests", "tools"], 0),
     **dict.fromkeys(["predict", *(f"stages.{stage}" for stage in ALL)], 1),
     **dict.fromkeys(["mnist.report", "mnist.figures", "mnist.handwriting", "mnist.training"], 2),
-    **dict.fromkeys(["mnist.model", "mnist.dataset", "mnist.metrics", "mnist.style"], 3),
+    **dict.fromkeys(["mnist.model", "mnist.dataset", "mnist.metrics", "mnist.paper", "mnist.style"], 3),
     "mnist.core": 4,
 }
 TENSORFLOW = {"keras", "tensorflow"}

@@ -16,8 +16,8 @@ EDIT = "\n# edited\n"
 # A change (a parameter's new value, or files that get a comment), and the stages that `dvc repro` then runs.
 CHANGES = [
     ((), []),
-    (("params.yaml", "floor: 0.9"), []),
-    (("predict.py", "mnist/handwriting.py", "tools/gate.py", "tests/conftest.py", "README.md"), []),
+    (("params.yaml", "floor: 0.9", "unsure_below: 0.5"), []),
+    (("predict.py", "mnist/handwriting.py", "mnist/paper.py", "tools/gate.py", "tests/conftest.py", "README.md"), []),
     (("datasets/new.yaml", "datasets/mnist.yaml"), []),
     (("datasets/digits.yaml",), ["download", "preprocess"]),
     (("stages/download.py",), ["download"]),
