@@ -142,7 +142,6 @@ def test_an_image_like_the_data_sets_is_laid_out(kind):
         pytest.param(255 - EXPECTED, id="black on white"),
         pytest.param(np.roll(EXPECTED, 4, axis=1), id="off the centre"),
         pytest.param(fit_ink(four().astype(float), (28, 28), 12), id="small"),
-        pytest.param(fit_ink(four().astype(float), (28, 28), 28), id="filling the frame"),
         pytest.param(fit_ink(four().astype(float), (32, 32), 20), id="of a different size"),
         pytest.param(np.asarray(framed(EXPECTED, RNG).resize((28, 28))), id="framed"),
         pytest.param(np.asarray(clean(EXPECTED, RNG).resize((28, 28))), id="paper"),
