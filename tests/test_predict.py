@@ -177,13 +177,12 @@ def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checko
 
 
 def test_a_table_of_other_images_is_prepared_like_images(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
-    paths = sorted(pictures.glob("*.png"))
-    inverted = np.stack([255 - np.asarray(Image.open(path)) for path in paths])
-    np.savetxt(tmp_path / "inverted.csv", inverted.reshape(12, -1), "%d", ",")
-    files = [str(tmp_path / path.name) for path in paths]
-    for file, image in zip(files, inverted, strict=True):
-        Image.fromarray(image).save(file)
-    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *files, "--json")
+    inverted = [255 - np.asarray(Image.open(path)) for path in sorted(pictures.glob("*.png"))]
+    np.savetxt(tmp_path / "inverted.csv", np.reshape(inverted, (12, -1)), "%d", ",")
+    for index, image in enumerate(inverted):
+        Image.fromarray(image).save(tmp_path / f"{index:02}.png")
+    paths = sorted(tmp_path.glob("*.png"))
+    done = reproduced.run("predict.py", str(tmp_path / "inverted.csv"), *map(str, paths), "--json")
     entries = json.loads(done.stdout)
     assert [entry["path"] for entry in entries[:12]] == [
         f"{tmp_path / 'inverted.csv'}, image {n}" for n in range(1, 13)
