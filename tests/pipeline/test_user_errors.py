@@ -50,7 +50,9 @@ def test_temperature_scaling_without_held_out_images_is_refused(checkout: Checko
     checkout.set_param("validation_size", "0")
     assert checkout.stage("preprocess").returncode == 0
     checkout.set_param("temperature_scaling", "true")
-    assert "temperature_scaling needs held-out images, but preprocess.validation_size is 0" in refused(checkout, "train")
+    assert "temperature_scaling needs held-out images, but preprocess.validation_size is 0" in refused(
+        checkout, "train"
+    )
 
 
 @pytest.mark.parametrize(
