@@ -145,7 +145,7 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
 
 def test_an_image_that_is_already_prepared_stays_unchanged(reproduced: Checkout, tmp_path: Path) -> None:
     image = np.zeros((8, 8), np.uint8)
-    image[1:6, 1] = 200  # thin, not centred, and not of full contrast
+    image[1:8, 1] = 200  # thin, not centred, and not of full contrast
     Image.fromarray(image).save(tmp_path / "thin.png")
     Image.fromarray(image).convert("RGBA").save(tmp_path / "colour.png")  # as a browser saves it
     script = str(reproduced.folder / "predict.py")
