@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from filelock import FileLock
 
 from mnist.dataset.catalogue import FILES
 from mnist.dataset.digits import digits_files, gzip_stored, idx_bytes
@@ -147,32 +148,55 @@ def changed_files() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A clone with the working tree's changes, set to the digits and two epochs, before the first run."""
-    checkout = Checkout(tmp_path_factory.mktemp("fresh") / "clone")
-    clone_to(checkout.folder)
-    for name in changed_files():
-        target = checkout.folder / name
-        target.unlink(missing_ok=True)
-        if (ROOT / name).exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
-    checkout.set_baseline()
-    shutil.rmtree(checkout.folder / "reports")
-    (checkout.folder / "dvc.lock").unlink()
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "on the digits")
-    return checkout
+def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Callable:
+    """A function that makes a checkout unless another process of pytest-xdist has; all share it."""
+    own = tmp_path_factory.getbasetemp()
+    top = own if worker_id == "master" else own.parent
+
+    def once(name: str, make: Callable[[Checkout], None]) -> Checkout:
+        checkout = Checkout(top / name)
+        with FileLock(top / f"{name}.lock"):
+            if not checkout.folder.exists():
+                unfinished = Checkout(tmp_path_factory.mktemp(name) / "clone")
+                make(unfinished)
+                unfinished.folder.rename(checkout.folder)
+        return checkout
+
+    return once
 
 
 @pytest.fixture(scope="session")
-def reproduced(fresh: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def fresh(make_once: Callable) -> Checkout:
+    """A clone with the working tree's changes, set to the digits and two epochs, before the first run."""
+
+    def make(checkout: Checkout) -> None:
+        clone_to(checkout.folder)
+        for name in changed_files():
+            target = checkout.folder / name
+            target.unlink(missing_ok=True)
+            if (ROOT / name).exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target)
+        checkout.set_baseline()
+        shutil.rmtree(checkout.folder / "reports")
+        (checkout.folder / "dvc.lock").unlink()
+        checkout.git("add", "--all")
+        checkout.git("commit", "--quiet", "--message", "on the digits")
+
+    return make_once("fresh", make)
+
+
+@pytest.fixture(scope="session")
+def reproduced(fresh: Checkout, make_once: Callable) -> Checkout:
     """The same after `dvc repro`, with its results committed; tests must not change it."""
-    checkout = copy_of(fresh, tmp_path_factory.mktemp("reproduced"))
-    assert checkout.repro() == ALL
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "results")
-    return checkout
+
+    def make(checkout: Checkout) -> None:
+        shutil.copytree(fresh.folder, checkout.folder)
+        assert checkout.repro() == ALL
+        checkout.git("add", "--all")
+        checkout.git("commit", "--quiet", "--message", "results")
+
+    return make_once("reproduced", make)
 
 
 @pytest.fixture
@@ -213,4 +237,6 @@ def use_this_python(checkout: Checkout) -> None:
 
 
 def copy_of(checkout: Checkout, folder: Path) -> Checkout:
-    return Checkout(Path(shutil.copytree(checkout.folder, folder / "clone")))
+    """A copy, without the temporary files of a Python that another test runs in it at the same time."""
+    ignored = shutil.ignore_patterns("*.pyc.*")
+    return Checkout(Path(shutil.copytree(checkout.folder, folder / "clone", ignore=ignored)))

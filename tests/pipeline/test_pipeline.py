@@ -124,38 +124,43 @@ def test_the_data_can_come_from_ones_own_mirror(unreproduced: Checkout, digits_m
     assert (unreproduced.folder / "reports/data.json").exists()
 
 
-def test_a_shared_cache_spares_the_second_machine_all_runs(unreproduced: Checkout, tmp_path: Path) -> None:
-    other = Checkout(tmp_path / "other machine")
-    unreproduced.git("clone", ".", str(other.folder))
-    for machine in (unreproduced, other):
-        dvc(machine.folder, "config", "--local", "cache.dir", str(tmp_path / "shared"))
-    assert unreproduced.repro() == ALL
+def without_results(checkout: Checkout, folder: Path) -> Checkout:
+    """A clone of the last commit that has no results, as on a machine on which nothing has run."""
+    clone = Checkout(folder)
+    checkout.git("clone", ".", str(folder))
+    (folder / "dvc.lock").unlink()
+    shutil.rmtree(folder / "reports")
+    return clone
+
+
+def test_a_shared_cache_spares_the_second_machine_all_runs(checkout: Checkout, tmp_path: Path) -> None:
+    other = without_results(checkout, tmp_path / "other machine")
+    (checkout.folder / ".dvc/cache").rename(tmp_path / "shared")
+    dvc(other.folder, "config", "--local", "cache.dir", str(tmp_path / "shared"))
     assert other.repro() == []
-    assert other.outputs() == unreproduced.outputs()
+    assert other.outputs() == checkout.outputs()
 
 
-def test_pushed_runs_are_not_repeated_by_the_second_machine(unreproduced: Checkout, tmp_path: Path) -> None:
-    without = unreproduced.run("-m", "tools.push")
+def test_pushed_runs_are_not_repeated_by_the_second_machine(checkout: Checkout, tmp_path: Path) -> None:
+    without = checkout.run("-m", "tools.push")
     assert (without.returncode, without.stdout) == (1, "")
     assert without.stderr.startswith("push: DVC has no remote yet; name one: dvc remote add --default ")
 
-    dvc(unreproduced.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
-    unreproduced.git("commit", "--all", "--message", "a remote")
-    other = Checkout(tmp_path / "other machine")
-    unreproduced.git("clone", ".", str(other.folder))
-    assert unreproduced.repro() == ALL
-    first = unreproduced.outputs()
-    unreproduced.set_param("epochs", "3")
-    assert unreproduced.repro() == ["train", "evaluate", "plot", "report"]
-    pushed = unreproduced.run("-m", "tools.push")
+    dvc(checkout.folder, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    checkout.git("commit", "--all", "--message", "a remote")
+    other = without_results(checkout, tmp_path / "other machine")
+    first = checkout.outputs()
+    checkout.set_param("epochs", "3")
+    assert checkout.repro() == ["train", "evaluate", "plot", "report"]
+    pushed = checkout.run("-m", "tools.push")
     assert pushed.returncode == 0, pushed.stderr
     assert pushed.stdout.splitlines()[-1].startswith("push: 10 runs of stages are in the remote storage")
 
-    assert other.repro("--pull") == []  # nothing of this is committed: it is the same commit as before
+    assert other.repro("--pull") == []
     assert other.outputs() == first
     ran = dvc(other.folder, "exp", "run", "--pull", "--set-param", "train.epochs=3")
     assert "Running stage" not in ran
-    assert other.outputs() == unreproduced.outputs() != first
+    assert other.outputs() == checkout.outputs() != first
 
 
 def test_a_clone_pulls_from_a_remote_and_runs_nothing(checkout: Checkout, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import Checkout
+from conftest import Checkout, copy_of
 
 AXES = {  # the titles of each plot's x and y axis
     "loss": ("epoch", "loss"),
@@ -19,9 +19,9 @@ AXES = {  # the titles of each plot's x and y axis
 
 
 @pytest.fixture(scope="module")
-def specs(reproduced: Checkout) -> dict[str, dict[str, Any]]:
+def specs(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The Vega-Lite specification of each plot that is not an image, by the plot's id."""
-    done = reproduced.run("-m", "dvc", "plots", "diff", "HEAD", "--json")
+    done = copy_of(reproduced, tmp_path_factory.mktemp("plots")).run("-m", "dvc", "plots", "diff", "HEAD", "--json")
     assert done.returncode == 0, done.stderr
     plots = json.loads(done.stdout)["data"]
     return {name: plot["content"] for name, (plot, *_) in plots.items() if plot["type"] == "vega"}
