@@ -6,7 +6,9 @@ import re
 import shutil
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,24 @@ def pictures(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> 
         Image.fromarray(np.uint8(np.round(255 * image.reshape(8, 8)))).save(folder / f"{index:02}.png")
     (folder / "notes.txt").write_text("not an image")
     return folder
+
+
+@dataclass
+class Classified:
+    """What predict.py --json printed, exit status, and the images as the network sees them."""
+
+    entries: list[dict[str, Any]]
+    status: int
+    shown: list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def classified(reproduced: Checkout, pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Classified:
+    """The pictures, and none.png, which does not exist."""
+    folder = tmp_path_factory.mktemp("shown")
+    done = reproduced.run("predict.py", "--json", "--show", str(folder), str(pictures), "none.png")
+    shown = [np.asarray(Image.open(path)) for path in sorted(folder.iterdir())]
+    return Classified(json.loads(done.stdout), done.returncode, shown)
 
 
 def bomb(path: Path) -> None:
@@ -45,9 +65,10 @@ def test_label_and_probability_of_each_image_are_printed(reproduced: Checkout, p
     assert [path for path, *_ in lines] == [str(pictures / f"{index:02}.png") for index in range(12)]
 
 
-def test_a_label_is_unsure_below_the_limit_of_the_parameters(checkout: Checkout, pictures: Path) -> None:
-    entries = json.loads(checkout.run("predict.py", "--json", str(pictures)).stdout)
-    highest = [max(entry["probabilities"].values()) for entry in entries]
+def test_a_label_is_unsure_below_the_limit_of_the_parameters(
+    checkout: Checkout, pictures: Path, classified: Classified
+) -> None:
+    highest = [max(entry["probabilities"].values()) for entry in classified.entries[:-1]]
     limit = round(float(np.mean(highest)), 3)
     checkout.set_param("unsure_below", str(limit))
     entries = json.loads(checkout.run("predict.py", "--json", str(pictures)).stdout)
@@ -66,21 +87,13 @@ def test_an_invalid_limit_is_named(checkout: Checkout, pictures: Path) -> None:
     assert "predict: params.yaml: predict.unsure_below is 90.0, but should be less than or equal to 1" in done.stderr
 
 
-def test_images_like_the_training_images_are_classified_unchanged(
-    reproduced: Checkout, pictures: Path, tmp_path: Path
-) -> None:
-    assert reproduced.run("predict.py", "--show", str(tmp_path), str(pictures)).returncode == 0
-    shown, given = (
-        [np.asarray(Image.open(path)) for path in sorted(folder.glob("*.png"))] for folder in (tmp_path, pictures)
-    )
-    assert np.array_equal(shown, given)
+def test_images_like_the_training_images_are_classified_unchanged(classified: Classified, pictures: Path) -> None:
+    given = [np.asarray(Image.open(path)) for path in sorted(pictures.glob("*.png"))]
+    assert np.array_equal(classified.shown, given)
 
 
-def test_the_probabilities_equal_kerass(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
-    done = reproduced.run("predict.py", "--json", "--show", str(tmp_path), str(pictures))
-    entries = json.loads(done.stdout)
-    shown = [np.asarray(Image.open(path)).ravel() / np.float32(255) for path in sorted(tmp_path.iterdir())]
-    np.save(tmp_path / "shown.npy", np.stack(shown))
+def test_the_probabilities_equal_kerass(reproduced: Checkout, classified: Classified, tmp_path: Path) -> None:
+    np.save(tmp_path / "shown.npy", [image.ravel() / np.float32(255) for image in classified.shown])
     keras = reproduced.run(
         "-c",
         "import sys, numpy as np; from mnist.model.backend import keras; "
@@ -88,9 +101,9 @@ def test_the_probabilities_equal_kerass(reproduced: Checkout, pictures: Path, tm
         "print(network.predict(np.load(sys.argv[1]), verbose=0).tolist())",
         str(tmp_path / "shown.npy"),
     )
-    found = [list(entry["probabilities"].values()) for entry in entries]
+    found = [list(entry["probabilities"].values()) for entry in classified.entries[:-1]]
     np.testing.assert_allclose(found, json.loads(keras.stdout.splitlines()[-1]), atol=1e-5)
-    assert [entry["label"] for entry in entries] == [str(np.argmax(row)) for row in found]
+    assert [entry["label"] for entry in classified.entries[:-1]] == [str(np.argmax(row)) for row in found]
 
 
 def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
@@ -118,15 +131,14 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     assert texts["none.png"] == "cannot be read: No such file or directory"
 
 
-def test_json_lists_probabilities_and_errors(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
-    done = reproduced.run("predict.py", "--json", str(pictures / "00.png"), str(tmp_path / "none.png"))
-    assert done.returncode == 1
-    good, bad = json.loads(done.stdout)
+def test_json_lists_probabilities_and_errors(classified: Classified, pictures: Path) -> None:
+    assert classified.status == 1
+    good, *_, bad = classified.entries
     assert good["path"] == str(pictures / "00.png")
     assert list(good["probabilities"]) == [str(digit) for digit in range(10)]
     assert sum(good["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert good["label"] == max(good["probabilities"], key=good["probabilities"].get)
-    assert bad == {"path": str(tmp_path / "none.png"), "error": "cannot be read: No such file or directory"}
+    assert bad == {"path": "none.png", "error": "cannot be read: No such file or directory"}
 
 
 def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -> None:
