@@ -141,6 +141,7 @@ def test_a_shared_cache_spares_the_second_machine_all_runs(checkout: Checkout, t
     assert other.outputs() == checkout.outputs()
 
 
+@pytest.mark.slow
 def test_pushed_runs_are_not_repeated_by_the_second_machine(checkout: Checkout, tmp_path: Path) -> None:
     without = checkout.run("-m", "tools.push")
     assert (without.returncode, without.stdout) == (1, "")

@@ -30,10 +30,8 @@ def refused(checkout: Checkout, stage: str, **options) -> str:
         ("preprocess", "validation_size: 200", "validation_size: 1437", "leave some of the 1437 training images"),
         ("preprocess", "validation_size: 200", "validation_size: -1", "validation_size is -1, but should be greater"),
         ("preprocess", "validation_size: 200", "validation_sise: 200", "did you mean 'validation_size'?"),
-        ("plot", "examples: 5", "examples: five", "plot.examples is 'five', but should be a valid integer"),
+        ("plot", "examples: 2", "examples: five", "plot.examples is 'five', but should be a valid integer"),
         ("plot", "plot:", "plots:", "unknown section 'plots'; did you mean 'plot'?"),
-        ("train", "warmup_epochs: 0.0", "warmup_epochs: 2.0", "less than train.epochs, 2"),
-        ("train", "half_strength_epochs: 0", "half_strength_epochs: 3", "should be at most train.epochs, 2"),
         ("train", "rotation: 0.0", "rotation: 90.0", "augmentation.rotation is 90.0, but should be less than or equal"),
         ("train", "optimizer: adam", "optimizer: sgd", "training diverged; params.yaml: lower train.learning_rate"),
     ],
@@ -154,12 +152,12 @@ def test_ctrl_c_during_the_imports_is_reported_as_well(checkout: Checkout, stage
 
 def test_under_dvc_a_corrected_value_restores_the_results_without_a_run(checkout: Checkout) -> None:
     before = checkout.outputs()
-    checkout.edit("params.yaml", "examples: 5", "examples: 0")
+    checkout.edit("params.yaml", "examples: 2", "examples: 0")
     failed = checkout.run("-m", "dvc", "repro")
     assert failed.returncode != 0
     assert "plot.examples is 0, but should be greater than or equal to 1" in failed.stderr
     assert "Traceback" not in failed.stderr
-    checkout.edit("params.yaml", "examples: 0", "examples: 5")
+    checkout.edit("params.yaml", "examples: 0", "examples: 2")
     assert checkout.repro() == []
     assert checkout.outputs() == before
 
