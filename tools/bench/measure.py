@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -33,6 +34,7 @@ class Measurement:
     vary: Sequence[str] = ()
     stages: int | None = None
     requires: str = "numpy"
+    cores: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,15 @@ class CompletedRun:
     stages: int  # that `dvc repro` ran
 
 
-def run(arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None) -> CompletedRun:
-    """Run Python in a process of its own; if it fails, print its output, and exit."""
+def run(
+    arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None, cores: int | None = None
+) -> CompletedRun:
+    """Run Python in a process of its own, on `cores` cores or all; if it fails, print its output, and exit."""
+    limit = partial(os.sched_setaffinity, 0, sorted(os.sched_getaffinity(0))[:cores]) if cores else None
     command, env = [sys.executable, *arguments], environment({**VARIABLES, **(variables or {})})
     text, times, start = "", [], time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
-    ) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8"}
+    with subprocess.Popen(command, cwd=folder, env=env, preexec_fn=limit, **pipes) as process:
         for line in process.stdout or ():
             text += line
             if line == "start\n" or "val_accuracy" in line:
@@ -101,7 +105,7 @@ class Bench:
             section, name = measurement.vary
             set_params(clone, {section: {name: 11 + number}})
         with workers(measurement.params.get("train", {}).get("workers", 1), clone) as variables:
-            completed = run(shlex.split(measurement.command), clone, variables)
+            completed = run(shlex.split(measurement.command), clone, variables, measurement.cores)
         if measurement.stages not in (None, completed.stages):
             sys.exit(f"bench: `dvc repro` ran {completed.stages} stages, expected {measurement.stages}")
         return completed
