@@ -121,7 +121,9 @@ class Bench:
         (clone / "dvc.lock").unlink(missing_ok=True)
         shutil.rmtree(clone / "reports", ignore_errors=True)
         shutil.copy(raw / "tiled.yaml", clone / "datasets")
-        subprocess.run(["git", "add", "datasets/tiled.yaml"], cwd=clone, check=True)  # DVC runs a recipe with what git has
+        subprocess.run(
+            ["git", "add", "datasets/tiled.yaml"], cwd=clone, check=True
+        )  # DVC runs a recipe with what git has
         set_params(clone, self.params)
         set_params(clone, measurement.params)
         for command in measurement.prepare:
