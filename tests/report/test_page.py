@@ -251,7 +251,8 @@ def test_predict_gives_a_saved_drawing_the_same_probabilities(
     assert others == []
     assert list(entry["probabilities"].values()) == pytest.approx(shown, abs=2e-5)
     assert entry["label"] == prediction(page).split(",")[0]
-    assert trained.run("predict.py", str(path)).stdout == f"{path}: {prediction(page)}\n"
+    unsure = ", unsure" if entry["unsure"] else ""
+    assert trained.run("predict.py", str(path)).stdout == f"{path}: {prediction(page)}{unsure}\n"
 
 
 def test_the_pads_probabilities_equal_kerass(page: webdriver.Chrome, trained: Checkout) -> None:
