@@ -54,7 +54,7 @@ def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
 def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
     """Read an image file, or a table of images, prepared like the training images: uint8 (height, width) by name.
 
-    Images stay unchanged if they are white on black and of the right size. UserError if the file is unusable.
+    Images that are like the training images stay unchanged. UserError if the file is unusable.
     """
     if path.suffix.lower() != ".csv":
         return {str(path): prepare(open_image(path), data)}

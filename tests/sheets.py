@@ -119,7 +119,6 @@ KINDS: dict[str, Callable] = ON_PAPER | {
 
 def main(split: str = "test") -> None:
     """Print a row per kind: the percentages right, sure, and right among sure ones, of the first images of a split."""
-
     data, limit = read_data_summary(), read_params(PredictParams).unsure_below
     layers = read_weights(MODEL, data)
     images, labels = (array[:COUNT] for array in data.load_split(split))

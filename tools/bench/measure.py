@@ -121,9 +121,8 @@ class Bench:
         (clone / "dvc.lock").unlink(missing_ok=True)
         shutil.rmtree(clone / "reports", ignore_errors=True)
         shutil.copy(raw / "tiled.yaml", clone / "datasets")
-        subprocess.run(
-            ["git", "add", "datasets/tiled.yaml"], cwd=clone, check=True
-        )  # DVC runs a recipe with what git has
+        # DVC runs a recipe only with files that git knows.
+        subprocess.run(["git", "add", "datasets/tiled.yaml"], cwd=clone, check=True)
         set_params(clone, self.params)
         set_params(clone, measurement.params)
         for command in measurement.prepare:
