@@ -32,7 +32,7 @@ sweep: .venv/ready ## run each setting of sweep.yaml as a DVC experiment, ranked
 cluster: .venv/ready ## train with several workers, as processes on this machine, and compare with one: WORKERS=2
 	@python -m tools.cluster $(WORKERS) $(if $(PRECISION),--precision "$(PRECISION)")
 
-push: .venv/ready ## push every run to DVC's remote; other machines take it from there by `dvc repro --pull`
+push: .venv/ready ## push every run to DVC's remote; other machines download it with `dvc repro --pull`
 	@python -m tools.push
 
 verify: .venv/ready ## check that a run from nothing gives the bytes of dvc.lock; STAGE=name runs up to one stage

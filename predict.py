@@ -15,7 +15,7 @@ from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write, write_csv
 from mnist.core.params import Params, read_params
 from mnist.core.paths import MODEL
-from mnist.handwriting import FORMATS, find_ink, fit_ink, is_laid_out, is_prepared, open_image, to_grey
+from mnist.handwriting import FORMATS, find_ink, fit_ink, is_laid_out, is_prepared, open_image, resize, to_grey
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.paper import is_single_shape
 from mnist.style import format_probability
@@ -41,11 +41,13 @@ def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
     UserError if it is of one colour, or if the classes are digits and its ink is not one shape.
     """
     grey = np.asarray(to_grey(image))
-    if is_laid_out(grey, data.image_shape, data.box):
+    if not data.prepare:
+        return resize(grey, data.image_shape)
+    if is_laid_out(grey, data):
         return grey
     ink = find_ink(image)
     if not ink.any():
-        raise UserError("is empty: all of it has one colour")
+        raise UserError("is blank: all its pixels have one colour")
     if set(data.classes) <= set("0123456789") and not is_single_shape(ink):
         raise UserError("shows no single digit: its ink is in separate shapes; crop it to one digit")
     return fit_ink(ink, data.image_shape, data.box)
@@ -61,7 +63,9 @@ def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
     from mnist.dataset.table import read_table  # here, because importing pandas takes half a second
 
     images, _ = read_table(path, data.image_shape)
-    if not is_prepared(images, data.image_shape):
+    if not data.prepare:
+        images = np.stack([resize(image, data.image_shape) for image in images])
+    elif not is_prepared(images, data.image_shape):
         inks = (find_ink(Image.fromarray(image)) for image in images)
         images = np.stack([fit_ink(ink, data.image_shape, data.box) for ink in inks])
     return {f"{path}, image {number}": image for number, image in enumerate(images, 1)}
@@ -108,7 +112,9 @@ def main() -> None:
         "images", nargs="+", type=Path, metavar="IMAGE", help="an image, a folder of them, or a .csv of pixels"
     )
     parser.add_argument(
-        "--json", action="store_true", help="print a list of path, label, unsure, probabilities; or error"
+        "--json",
+        action="store_true",
+        help="print JSON: per image its path, label, unsure and probabilities, or its path and error",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write Kaggle's answer file: ImageId, Label")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")

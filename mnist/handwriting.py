@@ -12,7 +12,9 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
+from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
+from mnist.dataset.split import are_centred
 from mnist.paper import FAINT, SMALL, border, extract_ink, is_dark_on_light, trim_frame
 
 # Formats with a signature, and a decoder within Pillow; for EPS it would start Ghostscript.
@@ -42,16 +44,19 @@ def is_prepared(images: np.ndarray, image_shape: tuple[int, int]) -> bool:
     return images.shape[1:] == image_shape and is_dark_on_light(images).mean() < 0.01
 
 
-def is_laid_out(grey: np.ndarray, image_shape: tuple[int, int], box: int) -> bool:
-    """Whether one image, uint8 (height, width), is white on black and has its ink where `fit_ink` places it."""
-    if grey.shape != image_shape or not grey.any() or is_dark_on_light(grey) or trim_frame(grey) is not grey:
+def is_laid_out(grey: np.ndarray, data: DataSummary) -> bool:
+    """Whether one image, uint8 (height, width), is white on black and laid out like the training images.
+
+    If those are centred by mass, its ink has to be where `fit_ink` places it.
+    """
+    if grey.shape != data.image_shape or not grey.any() or is_dark_on_light(grey) or trim_frame(grey) is not grey:
         return False
-    middle = np.subtract(image_shape, 1) / 2
-    offset = np.abs(np.subtract(ndimage.center_of_mass(grey), middle)).max()
+    if not data.centred:
+        return True
     ink, strong = (np.argwhere(grey > level * grey.max()) for level in (FAINT, 0.5))
-    outside = (np.abs(strong - middle) > box / 2 + 2).any(axis=1).mean()  # such as a blur, or a line across
-    centred = offset < 1.5 or box > 0.9 * min(image_shape)  # without margins there is only one place
-    return bool(centred and outside < 0.1 and np.ptp(ink, axis=0).max() + 1 >= 0.8 * box)
+    middle = np.subtract(data.image_shape, 1) / 2
+    outside = (np.abs(strong - middle) > data.box / 2 + 2).any(axis=1).mean()  # such as a blur, or a line across
+    return bool(are_centred(grey[None])[0] and outside < 0.1 and np.ptp(ink, axis=0).max() + 1 >= 0.8 * data.box)
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
@@ -80,6 +85,11 @@ def fit_ink(ink: np.ndarray, image_shape: tuple[int, int], box: int) -> np.ndarr
     top, left = np.clip(corner, 0, np.subtract(image_shape, ink.shape))
     image[top : top + height, left : left + width] = np.floor(255 * ink / ink.max() + 0.5)
     return image
+
+
+def resize(grey: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
+    """Resize grey levels, uint8 (any height, any width), to `image_shape`, without a search for ink."""
+    return np.asarray(Image.fromarray(grey).resize(image_shape[::-1], Image.Resampling.BILINEAR))
 
 
 def to_grey(image: Image.Image) -> Image.Image:

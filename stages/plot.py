@@ -24,7 +24,7 @@ from mnist.figures import (
     save_figure,
 )
 from mnist.metrics.calibration import reliability
-from mnist.metrics.tables import read_history, read_predictions
+from mnist.metrics.results import read_history, read_predictions
 
 TRAINING_IMAGES = 4  # per class, shown where there is no augmentation to show
 

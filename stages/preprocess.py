@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from mnist.core.data import TEST_IMAGES
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import write_json
 from mnist.core.params import Params, read_params
@@ -78,8 +79,10 @@ def main() -> None:
         "dataset": dataset_name,
         "title": dataset.title,
         "image_shape": list(image_shape),
+        "prepare": dataset.prepare,
         "box": writers["train"].box(),
-        "validated_on": "held-out training images" if held else "test images",
+        "centred": writers["train"].centred(),
+        "validated_on": "held-out training images" if held else TEST_IMAGES,
         "splits": {name: writer.statistics() for name, writer in writers.items()},
         "class_counts": [
             {"class": name, **{split: int(writer.class_counts[index]) for split, writer in writers.items()}}

@@ -21,8 +21,8 @@ from mnist.core.params import read_sections
 from mnist.core.paths import DATA_SUMMARY, HISTORY, METRICS, MODEL, MODEL_CARD, PAGE, PREDICTIONS, relative
 from mnist.metrics.calibration import reliability
 from mnist.metrics.predictions import Predictions
+from mnist.metrics.results import read_history, read_predictions
 from mnist.metrics.scores import class_scores
-from mnist.metrics.tables import read_history, read_predictions
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.report.charts import line_chart
 from mnist.report.render import render
@@ -32,7 +32,7 @@ PAD_LIMIT = 8_000_000  # bytes of weights in the page; phones open a larger page
 
 
 def embed_network(layers: list[DenseLayer], data: DataSummary, limit: int = PAD_LIMIT) -> dict[str, Any] | None:
-    """The network for the page's pad: float32 weights in base64, float16 above the limit in bytes, or None."""
+    """The network for the page's pad, weights in base64: float32, float16 if those exceed `limit` bytes, or None."""
     weights = np.concatenate([part.ravel() for layer in layers for part in (layer.kernel, layer.bias)])
     for precision, stored in (("float32", "<f4"), ("float16", "<f2")):
         content = weights.astype(stored).tobytes()
@@ -100,7 +100,7 @@ def main() -> None:
         "calibration": reliability(predictions.confidence, ~predictions.wrong).points,
         "predictions": predictions,
         "image_uri": lambda index: data_uri(images[index].reshape(data.image_shape)),
-        "parameters": read_sections("download", "preprocess", "train", "augmentation", "compute"),
+        "parameters": read_sections("download", "preprocess", "train", "augmentation"),
         "versions": installed_versions(),
         "hashes": {relative(path): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() for path in files},
     }

@@ -1,11 +1,12 @@
 """Train: fit a feed-forward network to the training images, and validate it after each epoch.
 
 Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json; writes models/model.keras,
-reports/history.csv, reports/validation.json (the last epoch) and data/augmented/examples.npy (an image per class).
+reports/history.csv, reports/validation.json (the last epoch, before temperature scaling, and the temperature) and
+data/augmented/examples.npy (an image per class, and augmented versions of it).
 An interrupted run resumes after its last epoch. With train.workers above 1, several machines run this stage together.
 """
 
-from mnist.core.data import read_data_summary
+from mnist.core.data import TEST_IMAGES, read_data_summary
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import write_array, write_csv, write_json
 from mnist.core.params import read_params
@@ -27,24 +28,25 @@ def main() -> None:
     data = read_data_summary()
     if params.workers > data.sizes["train"]:
         raise UserError(f"params.yaml: train.workers is {params.workers}, more than there are training images")
-    if params.temperature_scaling and data.validated_on == "test images":
+    if params.temperature_scaling and data.validated_on == TEST_IMAGES:
         key = "preprocess.validation_size"
         raise UserError(f"params.yaml: train.temperature_scaling needs held-out images, but {key} is 0")
     workers = join_workers(params.workers)
-    arguments = params, augmentation, data, data.load_split("train"), data.load_split("validation")
+    train, held_out = data.load_split("train"), data.load_split("validation")
+    arguments = params, augmentation, data, train, held_out
     training = DistributedTraining(workers, *arguments) if workers else Training(*arguments)
     history = training.run()
     layers = training.layers
     last = dict(zip(COLUMNS, history[-1], strict=True))
-    validation = {name: last[name] for name in ("val_accuracy", "val_loss")}
-    if params.temperature_scaling:
-        temperature = fit_temperature(layers, *data.load_split("validation"))
-        layers = divide_logits(layers, temperature)
-        validation["temperature"] = round(temperature, 6)
     if training.is_chief:
+        validation = {name: last[name] for name in ("val_accuracy", "val_loss")}
+        if params.temperature_scaling:
+            temperature = fit_temperature(layers, *held_out)
+            layers = divide_logits(layers, temperature)
+            validation["temperature"] = round(temperature, 6)
         save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
-        write_array(AUGMENTED, augmented_examples(augment, *data.load_split("train"), len(data.classes)))
+        write_array(AUGMENTED, augmented_examples(augment, *train, len(data.classes)))
         write_csv(HISTORY, ["epoch", *COLUMNS], ([epoch, *row] for epoch, row in enumerate(history, 1)))
         write_json(VALIDATION, validation)
         training.checkpoint.delete()

@@ -17,9 +17,10 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from mnist.core.paths import ROOT
 from mnist.dataset.catalogue import FILES
 from mnist.dataset.digits import digits_files, gzip_stored, idx_bytes
-from tools.checkout import ROOT, clone_to, environment, git
+from tools.checkout import clone_to, environment, git
 
 ALL = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])  # the stages, in the order of a run
 GIT = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]

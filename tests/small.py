@@ -10,7 +10,7 @@ from mnist.training.params import AugmentationParams, TrainParams
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((150, 20), np.float32)  # with batches of 32, the last one is partial
 LABELS = RNG.integers(0, 3, 150).astype(np.uint8)
-DATA = DataSummary("small", "Small", ["a", "b", "c"], (4, 5), 4, "test images", {"train": 150})
+DATA = DataSummary("small", "Small", ["a", "b", "c"], (4, 5), True, 4, False, "test images", {"train": 150})
 PARAMS = read_params(TrainParams).model_copy(update={"hidden_units": [16, 8], "epochs": 1, "seed": 7})
 NO_AUGMENTATION = read_params(AugmentationParams)
 
@@ -20,10 +20,12 @@ def small_params(**changes) -> TrainParams:
     return PARAMS.model_copy(update=changes)
 
 
-def small_training(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, **changes) -> Training:
+def small_training(
+    images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, data: DataSummary = DATA, **changes
+) -> Training:
     """A training on the small data, validated on its first images."""
     split = images, labels
-    return Training(small_params(**changes), NO_AUGMENTATION, DATA, split, (IMAGES[:30], LABELS[:30]))
+    return Training(small_params(**changes), NO_AUGMENTATION, data, split, (IMAGES[:30], LABELS[:30]))
 
 
 def weights_of(training: Training) -> bytes:

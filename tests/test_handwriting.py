@@ -3,6 +3,7 @@
 import io
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from PIL import Image
 from scipy import ndimage
 from sheets import KINDS, clean, four, framed
 
+from mnist.core.data import DataSummary
 from mnist.dataset.idx import IdxFile
 from mnist.handwriting import find_ink, fit_ink, is_laid_out, open_image
 
 RNG = np.random.default_rng(3)
+MNIST = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
 
 
 def grey(ink: np.ndarray, *, paper: float = 235, depth: float = 200) -> Image.Image:
@@ -132,8 +135,8 @@ def test_ink_with_its_mass_off_centre_is_not_cut_off():
 
 @pytest.mark.parametrize("kind", ["Gaussian blur 1.2 px", "Gaussian noise 0.25", "motion blur 9 px"])
 def test_an_image_like_the_data_sets_is_laid_out(kind):
-    assert is_laid_out(EXPECTED, (28, 28), 20)
-    assert is_laid_out(np.asarray(KINDS[kind](EXPECTED, RNG)), (28, 28), 20)
+    assert is_laid_out(EXPECTED, MNIST)
+    assert is_laid_out(np.asarray(KINDS[kind](EXPECTED, RNG)), MNIST)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +152,20 @@ def test_an_image_like_the_data_sets_is_laid_out(kind):
     ],
 )
 def test_a_different_image_is_not_laid_out(image):
-    assert not is_laid_out(image, (28, 28), 20)
+    assert not is_laid_out(image, MNIST)
+
+
+@pytest.mark.parametrize(
+    ("image", "laid_out"),
+    [
+        pytest.param(np.roll(EXPECTED, 4, axis=1), True, id="off the centre"),
+        pytest.param(fit_ink(four().astype(float), (28, 28), 12), True, id="small"),
+        pytest.param(255 - EXPECTED, False, id="black on white"),
+        pytest.param(fit_ink(four().astype(float), (32, 32), 20), False, id="of a different size"),
+    ],
+)
+def test_where_training_images_are_not_centred_ink_may_be_anywhere(image, laid_out):
+    assert is_laid_out(image, replace(MNIST, centred=False)) is laid_out
 
 
 @pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
@@ -159,4 +175,4 @@ def test_images_of_mnist_are_left_unchanged():
         images = next(file.chunks(1000))
     changes = [np.abs(prepared(Image.fromarray(image)).astype(int) - image).max() for image in images]
     assert np.mean(np.array(changes) <= 3) > 0.95  # of 255: the strongest ink becomes 255
-    assert np.mean([is_laid_out(image, (28, 28), 20) for image in images]) > 0.99
+    assert np.mean([is_laid_out(image, MNIST) for image in images]) > 0.99

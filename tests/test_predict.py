@@ -16,6 +16,10 @@ from conftest import Checkout
 from PIL import Image
 from sheets import four
 
+from mnist.core.data import DataSummary
+from mnist.handwriting import resize
+from predict import read_images
+
 
 @pytest.fixture(scope="module")
 def pictures(reproduced: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -125,7 +129,7 @@ def test_bad_files_are_reported_and_the_others_classified(reproduced: Checkout, 
     for name in ("text.png", "empty.jpg", "drawing.eps"):
         assert texts[name] == "is not an image of a supported format"
     assert texts["cut.png"].startswith("cannot be read: ")
-    assert texts["white.png"] == "is empty: all of it has one colour"
+    assert texts["white.png"] == "is blank: all its pixels have one colour"
     assert texts["44.png"] == "shows no single digit: its ink is in separate shapes; crop it to one digit"
     assert "too many pixels" in texts["bomb.png"]
     assert texts["none.png"] == "cannot be read: No such file or directory"
@@ -167,12 +171,28 @@ def test_an_image_that_is_already_prepared_stays_unchanged(reproduced: Checkout,
         np.testing.assert_array_equal(np.asarray(Image.open(path)), image)
 
 
-def test_an_image_of_one_colour_is_empty_in_any_size(reproduced: Checkout, tmp_path: Path) -> None:
+def test_where_nothing_is_to_be_prepared_images_are_only_resized(tmp_path: Path) -> None:
+    data = DataSummary("clothes", "Clothes", ["hat", "shoe"], (4, 6), False, 4, True, "test images", {})
+    levels = np.random.default_rng(1).integers(0, 256, (8, 12), dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "large.png")
+    Image.fromarray(levels[:4, :6]).save(tmp_path / "small.png")
+    (tmp_path / "table.csv").write_text(",".join(map(str, [0, *levels[:4, :6].ravel()])))
+    [large] = read_images(tmp_path / "large.png", data).values()
+    np.testing.assert_array_equal(large, resize(levels, (4, 6)))
+    for name in ("small.png", "table.csv"):
+        [image] = read_images(tmp_path / name, data).values()
+        np.testing.assert_array_equal(image, levels[:4, :6])
+
+
+def test_an_image_of_one_colour_is_blank_in_any_size(reproduced: Checkout, tmp_path: Path) -> None:
     for size in (8, 20):
         Image.new("L", (size, size), 0).save(tmp_path / f"{size}.png")
     done = reproduced.run(str(reproduced.folder / "predict.py"), "8.png", "20.png", cwd=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == "8.png: is empty: all of it has one colour\n20.png: is empty: all of it has one colour\n"
+    assert (
+        done.stderr
+        == "8.png: is blank: all its pixels have one colour\n20.png: is blank: all its pixels have one colour\n"
+    )
 
 
 def test_kaggles_answer_file_is_written_for_a_table_of_pixels(reproduced: Checkout, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 from contrast import GRAPHICS, TEXT, contrast
 from matplotlib.colors import to_rgb
 
+from mnist.core.paths import ROOT
 from mnist.style import DARK, LIGHT, Palette, format_percent, format_probability
-from tools.checkout import ROOT, git
+from tools.checkout import git
 
 SUFFIXES = (
     ".py",

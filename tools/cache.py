@@ -12,7 +12,8 @@ from dvc_data.hashfile.hash import file_md5
 
 from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
-from tools.checkout import ROOT, git
+from mnist.core.paths import ROOT
+from tools.checkout import git
 
 LOCK = ROOT / "dvc.lock"
 

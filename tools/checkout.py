@@ -13,10 +13,8 @@ from typing import Any
 
 from mnist.core.errors import UserError
 from mnist.core.params import read_params
-from mnist.core.paths import RAW
+from mnist.core.paths import RAW, ROOT
 from mnist.dataset.catalogue import DownloadParams, find_dataset
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def clone_to(folder: Path) -> Path:
@@ -29,7 +27,7 @@ def clone_to(folder: Path) -> Path:
 
 
 def run_git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Run git in the checkout; return its output without the final newline, UserError with its message if it fails."""
+    """Run git in the checkout; return its output, stripped, UserError with its message if it fails."""
     options: Any = {"cwd": ROOT, "env": env, "capture_output": True, "encoding": "utf-8", "errors": "replace"}
     try:
         done = subprocess.run(["git", *arguments], **options)
@@ -41,7 +39,7 @@ def run_git(*arguments: str, env: Mapping[str, str] | None = None) -> str:
 
 
 def git(*arguments: str) -> str | None:
-    """Run git in the checkout; return its output without the final newline, None if it fails or is not installed."""
+    """Run git in the checkout; return its output, stripped, None if it fails or is not installed."""
     with suppress(UserError):
         return run_git(*arguments)
     return None

@@ -17,7 +17,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mnist.core.errors import UserError, run_stage
-from tools.checkout import ROOT, clone_to, data_source, environment, run_dvc, set_params
+from mnist.core.paths import ROOT
+from tools.checkout import clone_to, data_source, environment, run_dvc, set_params
 
 CLONE = ROOT / "build/cluster"
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -19,18 +20,18 @@ import yaml
 from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write
 from mnist.core.paths import DATASETS, ROOT, relative
-from mnist.dataset.catalogue import FILES, Dataset, check_name, find_dataset
+from mnist.dataset.catalogue import FILES, Dataset, check_entry, check_name, find_dataset
 from mnist.dataset.digits import gzip_stored, idx_bytes
 from tools.pictures import Pictures, Shaping, load_pictures
 from tools.sources import Source, natural_key, read_source
 
 CUSTOM = ROOT / "data/custom"
-NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def find_earlier(name: str) -> Dataset | None:
     """The data set of this name that an earlier call wrote; UserError if it is not from this command."""
-    if not NAME.fullmatch(name):
+    if not NAME_PATTERN.fullmatch(name):
         raise UserError(f"NAME is '{name}', but should be of a to z, 0 to 9 and _, and begin with a letter")
     path = DATASETS / f"{name}.yaml"
     earlier = find_dataset(name) if path.exists() else None
@@ -61,7 +62,7 @@ def name_classes(source: Source, names: list[str] | None, earlier: Dataset | Non
     if len(names) != len(order) or not set(labels) <= set(order):
         raise UserError(f"--classes has {len(names)} names, but there are {len(order)} classes: {', '.join(order)}")
     if not 2 <= len(names) <= 256:
-        raise UserError(f"there are {len(names)} classes ({', '.join(names[:3])}), expected 2 to 256")
+        raise UserError(f"expected 2 to 256 classes, got {len(names)}: {', '.join(names[:3])}")
     for name in names:
         try:
             check_name(name)
@@ -70,21 +71,23 @@ def name_classes(source: Source, names: list[str] | None, earlier: Dataset | Non
     return names, {label: index for index, label in enumerate(order)}
 
 
-def choose_test(classes: np.ndarray, share: Fraction, rng: np.random.Generator) -> np.ndarray:
-    """Choose the test images at random: bool (n,), the same share of each class, but never all of its images."""
+def choose_test(classes: np.ndarray, test_size: Fraction, rng: np.random.Generator) -> np.ndarray:
+    """Choose the test images at random: bool (n,), the same fraction of each class, but never all of its images."""
     chosen = np.zeros(len(classes), bool)
     for index in np.unique(classes):
         places = np.flatnonzero(classes == index)
-        count = min(max(1, int(len(places) * share + Fraction(1, 2))), len(places) - 1)
+        count = min(max(1, int(len(places) * test_size + Fraction(1, 2))), len(places) - 1)
         chosen[rng.choice(places, count, replace=False)] = True
     return chosen
 
 
-def split_pictures(parts: list[Pictures], share: Fraction, seed: int, *, shuffle: bool) -> list[Pictures]:
+def split_pictures(parts: list[Pictures], test_size: Fraction, seed: int, *, shuffle: bool) -> list[Pictures]:
     """The training and the test images, in a random order if `shuffle`; without test images some are chosen."""
     rng = np.random.default_rng(seed)
     if len(parts) == 1:
-        test = choose_test(parts[0].classes, share, rng)
+        test = choose_test(parts[0].classes, test_size, rng)
+        if not test.any():
+            raise UserError("no class has more than one image, so there are none to test on")
         parts = [parts[0].select(np.flatnonzero(~test)), parts[0].select(np.flatnonzero(test))]
     return [part.select(rng.permutation(len(part.classes))) if shuffle else part for part in parts]
 
@@ -102,32 +105,36 @@ def describe(parts: list[Pictures], names: list[str]) -> list[str]:
             lines.append(f"classes without a {split} image{effect}: {', '.join(names[index] for index in empty)}")
     for part, split in zip(parts, ("training", "test"), strict=True):
         if len(plain := np.flatnonzero(np.ptp(part.images, axis=(1, 2)) == 0)):
-            lines.append(f"{len(plain):,} {split} images are of one colour, such as {part.origins[plain[0]]}")
+            lines.append(f"{split} images of one colour: {len(plain):,}, such as {part.origins[plain[0]]}")
     first = {image.tobytes(): index for index, image in reversed([*enumerate(parts[0].images)])}
     pairs = [(first[image.tobytes()], index) for index, image in enumerate(parts[1].images) if image.tobytes() in first]
     if pairs:
         example = f"{parts[1].origins[pairs[0][1]]} and {parts[0].origins[pairs[0][0]]}"
         effect = "the test accuracy will be too high"
-        lines.append(f"{len(pairs):,} test images are identical to a training image, so {effect}: such as {example}")
+        lines.append(f"test images identical to a training image: {len(pairs):,}, such as {example}; {effect}")
     return lines
 
 
-def write(name: str, title: str, mirrors: list[str], parts: list[Pictures], classes: list[str]) -> None:
+def write(name: str, parts: list[Pictures], entry: dict[str, Any]) -> None:
     """Write the four files and the data set's entry in the catalogue: all of them or none."""
     arrays = [array for part in parts for array in (part.images, part.classes.astype(np.uint8))]
-    files = {}
+    contents = {file: gzip_stored(idx_bytes(array)) for file, array in zip(FILES, arrays, strict=True)}
+    path = DATASETS / f"{name}.yaml"
+    entry |= {
+        "files": {
+            file: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for file, content in contents.items()
+        }
+    }
+    check_entry(entry, path)
+    options: Any = {"allow_unicode": True, "sort_keys": False, "width": 120, "default_flow_style": None}
+    comment = f"# Written by `make dataset NAME={name}`; after a change of the images run it again, then `dvc repro`."
     with ExitStack() as stack:
-        entry = stack.enter_context(atomic_write(DATASETS / f"{name}.yaml"))  # entered first, so it is renamed last
-        for file, array in zip(FILES, arrays, strict=True):
-            content = gzip_stored(idx_bytes(array))
+        partial = stack.enter_context(atomic_write(path))  # entered first, so it is renamed last
+        for file, content in contents.items():
             stack.enter_context(atomic_write(CUSTOM / name / file)).write_bytes(content)
-            files[file] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        description = {"title": title, "mirrors": mirrors, "files": files, "classes": classes}
-        text = yaml.safe_dump(description, allow_unicode=True, sort_keys=False, width=120, default_flow_style=None)
-        comment = (
-            f"# Written by `make dataset NAME={name}`; after a change of the images run it again, then `dvc repro`."
-        )
-        entry.write_text(f"{comment}\n{text}", encoding="utf-8", newline="\n")
+        text = f"{comment}\n{yaml.safe_dump(entry, **options)}"
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -139,15 +146,22 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
-def parse_share(text: str) -> Fraction:
+def parse_test_size(text: str) -> Fraction:
     """Parse 0.2, or 1/7."""
     try:
-        share = Fraction(text)
+        size = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        share = Fraction(0)
-    if not 0 < share < 1:
+        size = Fraction(0)
+    if not 0 < size < 1:
         raise argparse.ArgumentTypeError(f"is {text}, but should be a fraction between 0 and 1, such as 0.2 or 1/7")
-    return share
+    return size
+
+
+def parse_seed(text: str) -> int:
+    """Parse an integer from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"is {text}, but should be an integer, 0 or larger")
+    return int(text)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -156,11 +170,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("name", metavar="NAME", help="the data set's name: a to z, 0 to 9 and _")
     parser.add_argument("source", metavar="FROM", type=Path, help="a folder, a .csv, .npz or IDX file")
     parser.add_argument("--size", type=parse_size, default=(28, 28), help="pixels: 28, or 28x20 (height x width)")
-    share = "share of the images that are test images, where the source has none (1/7)"
-    parser.add_argument("--test-share", type=parse_share, default=Fraction(1, 7), help=share)
-    parser.add_argument("--seed", type=int, default=1, help="for choosing test images and for the order")
+    test_size = "fraction of each class that becomes test images, if the source has none (1/7)"
+    parser.add_argument("--test-size", type=parse_test_size, default=Fraction(1, 7), help=test_size)
+    parser.add_argument("--seed", type=parse_seed, default=1, help="for choosing test images and for the order")
     parser.add_argument("--transpose", action=argparse.BooleanOptionalAction, help="exchange rows and columns (EMNIST)")
-    prepare = "scale and centre the ink as predict.py does; auto: unless all are white on black and of the right size"
+    prepare = "scale and centre the ink as predict.py does; auto: unless all are white on black and of the right size; "
+    prepare += "never: only resize images, here and in predict.py"
     parser.add_argument("--prepare", choices=("auto", "always", "never"), default="auto", help=prepare)
     parser.add_argument("--classes", type=lambda text: text.split(","), help="names of the classes, such as a,b,c")
     parser.add_argument("--title", help="the data set's name in figures and on the page")
@@ -178,11 +193,14 @@ def main() -> None:
     transpose = source.transposed if options.transpose is None else options.transpose
     splits = [source.train, source.test] if source.test else [source.train]
     parts, prepared, left_out = load_pictures(splits, index_of, Shaping(options.size, options.prepare, transpose))
-    parts = split_pictures(parts, options.test_share, options.seed, shuffle=isinstance(source.train.images, list))
+    parts = split_pictures(parts, options.test_size, options.seed, shuffle=isinstance(source.train.images, list))
     title = options.title or (earlier.title if earlier else name.replace("_", " "))
-    write(name, title, earlier.mirrors if earlier else [mirror_of(name)], parts, classes)
+    mirrors = earlier.mirrors if earlier else [mirror_of(name)]
+    entry = {"title": title, "mirrors": mirrors, "classes": classes, "prepare": options.prepare != "never"}
+    write(name, parts, entry)
 
-    how = "prepared as predict.py prepares images" if prepared else "unchanged"
+    resized = "only resized" if options.prepare == "never" else "unchanged"
+    how = "prepared as predict.py prepares images" if prepared else resized
     height, width = options.size
     print(f"{sum(len(part.classes) for part in parts):,} images of {height} x {width} pixels, {how} (see --prepare)")
     if transpose and options.transpose is None:

@@ -4,7 +4,8 @@ import shutil
 import sys
 
 from mnist.core.errors import run_stage
-from tools.checkout import ROOT, run_dvc, set_params, summary
+from mnist.core.paths import ROOT
+from tools.checkout import run_dvc, set_params, summary
 
 DEMO = ROOT / "build/demo"
 FILES = (".dvcignore", "dvc.yaml", "params.yaml", ".dvc/config")

@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 
 from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
-from mnist.core.paths import CHECKPOINTS, PARAMS
-from tools.checkout import ROOT, data_source, git, require_commit, run_dvc
+from mnist.core.paths import CHECKPOINTS, PARAMS, ROOT
+from tools.checkout import data_source, git, require_commit, run_dvc
 
 RUNNING = ROOT / ".dvc/tmp/exps/standalone"  # a temporary folder per experiment
 CODE = ("dvc.yaml", "stages", "mnist", "datasets")
@@ -28,7 +28,6 @@ CODE = ("dvc.yaml", "stages", "mnist", "datasets")
 class Experiment:
     """A finished experiment, a git commit; `seconds` is None if it was finished before this call."""
 
-    name: str
     revision: str
     seconds: float | None = None
 
@@ -55,7 +54,7 @@ def find(name: str, changes: Mapping[str, Any]) -> Experiment | None:
     revision = git("rev-parse", "--quiet", "--verify", _ref(name))
     if not revision or git("diff", "--name-only", revision, "--", *CODE) != "":
         return None
-    experiment = Experiment(name, revision)
+    experiment = Experiment(revision)
     params = flatten(YAML(typ="safe").load(experiment.read("params.yaml")))
     return experiment if params == {**flatten(read_yaml(PARAMS)), **changes} else None
 
@@ -81,7 +80,7 @@ def run(name: str, changes: Mapping[str, Any], *, fresh: bool = False) -> Experi
     if earlier:
         git("update-ref", _ref(name), revision)
         git("update-ref", "-d", _ref(target))
-    return Experiment(name, revision, time.monotonic() - start)
+    return Experiment(revision, time.monotonic() - start)
 
 
 def prepare(tool: str) -> None:

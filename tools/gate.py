@@ -21,7 +21,7 @@ from mnist.dataset.catalogue import DatasetName
 from mnist.metrics.interval import wilson_interval
 from tools.checkout import git, require_commit
 
-NAME = relative(PREDICTIONS)
+TABLE = relative(PREDICTIONS)
 
 
 class GateParams(Params):
@@ -49,7 +49,7 @@ def parse(content: str, where: str) -> np.ndarray:
     except (KeyError, csv.Error):
         rows = []
     if not rows or any(None in row for row in rows) or "\ufffd" in content:
-        raise UserError(f"{NAME} {where} is not a valid table of actual and predicted classes; run `dvc repro`")
+        raise UserError(f"{TABLE} {where} is not a valid table of actual and predicted classes; run `dvc repro`")
     return np.array(rows).T
 
 
@@ -67,13 +67,13 @@ def judge(revision: str) -> bool:
         raise missing_file(PREDICTIONS)
     actual, predicted = parse(PREDICTIONS.read_text(encoding="utf-8", errors="replace"), "here")
     commit = find_commit(revision)
-    content = git("show", f"{commit}:./{NAME}")
+    content = git("show", f"{commit}:./{TABLE}")
     if content is None:
-        raise UserError(f"{NAME} is not in git at {revision}; name a revision that has it: make gate REV=...")
+        raise UserError(f"{TABLE} is not in git at {revision}; name a revision that has it: make gate REV=...")
     actual_there, predicted_there = parse(content, f"at {revision}")
     if not np.array_equal(actual, actual_there):
         remedy = "commit the results here, or name a revision of the same data set: make gate REV=..."
-        raise UserError(f"{NAME} at {revision} has different test images; {remedy}")
+        raise UserError(f"{TABLE} at {revision} has different test images; {remedy}")
 
     here, there = predicted == actual, predicted_there == actual
     low, high = wilson_interval(here.sum(), len(here))

@@ -22,8 +22,9 @@ from dvc_data.hashfile.build import build
 from dvc_data.index import DataIndexDirError
 
 from mnist.core.errors import UserError
+from mnist.core.paths import ROOT
 from tools.cache import open_repo
-from tools.checkout import ROOT, require_commit, run_git
+from tools.checkout import require_commit, run_git
 
 MEANINGS = {"modified": "is modified", "deleted": "is missing or not in git", "new": "is not in dvc.lock"}
 

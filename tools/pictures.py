@@ -9,7 +9,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from mnist.core.errors import UserError
-from mnist.handwriting import find_ink, fit_ink, is_prepared, open_image, to_grey
+from mnist.handwriting import find_ink, fit_ink, is_prepared, open_image, resize, to_grey
 from tools.sources import Split
 
 BOX = 20 / 28  # of the ink in MNIST's images, as a fraction of their side
@@ -39,7 +39,7 @@ class Shaping:
     def fit(self, grey: np.ndarray) -> np.ndarray:
         """Resize or prepare grey levels, uint8 (any height, any width): uint8 `image_shape`."""
         if self.prepare == "never":
-            return np.asarray(Image.fromarray(grey).resize(self.image_shape[::-1], Image.Resampling.BILINEAR))
+            return resize(grey, self.image_shape)
         ink = find_ink(Image.fromarray(grey))
         return fit_ink(ink, self.image_shape, max(1, round(BOX * min(self.image_shape))))
 

@@ -20,7 +20,7 @@ def main() -> None:
         result = repo.cloud.push(repo.stage_cache.get_used_objs(runs).get(None, set()))
     if result.failed:
         raise UserError(f"{len(result.failed)} files could not be pushed; DVC prints above why")
-    print(f"push: {len(runs)} runs of stages are in the remote {remote}; elsewhere `dvc repro --pull` takes them over")
+    print(f"push: {len(runs)} runs of stages are in the remote {remote}; `dvc repro --pull` downloads them elsewhere")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import yaml
 
 from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_yaml
-from tools.checkout import ROOT, describe_result
+from mnist.core.paths import ROOT
+from tools.checkout import describe_result
 from tools.experiment import Experiment, find, flatten, prepare, run
 
 RECIPES = ROOT / "recipes"

@@ -9,11 +9,11 @@ from dvc.cli import main as dvc
 
 from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_params
-from mnist.core.paths import RAW
+from mnist.core.paths import RAW, ROOT
 from mnist.dataset.catalogue import Dataset, DownloadParams, find_dataset
 from tools import demo
 from tools.cache import LOCK, is_cached, report_corrupt, restore_missing
-from tools.checkout import ROOT, environment, summary
+from tools.checkout import environment, summary
 
 
 def is_reachable(dataset: Dataset) -> bool:

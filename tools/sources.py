@@ -87,8 +87,11 @@ def _read_folder(path: Path, folders: list[Path]) -> Source:
     if {"train", "test"} <= parts.keys():
         others += [each for each in folders if each not in (parts["train"], parts["test"])]
         splits = [_sub_folders(parts[name]) for name in ("train", "test")]
+        others += [] if splits[1] else [parts["test"]]
     else:
         splits = [folders, []]
+    if not splits[0]:
+        raise UserError(f"{path} has no sub-folder per class; FROM should be {KINDS}")
     notes = [f"not used: {each}" for each in others[:MAX_NOTES]]
     notes += [f"not used: {len(others) - MAX_NOTES:,} more in {path}"] if len(others) > MAX_NOTES else []
     names = [unicodedata.normalize("NFC", each.name) for split in splits for each in split]

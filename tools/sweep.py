@@ -15,8 +15,7 @@ import pandas as pd
 
 from mnist.core.errors import UserError, run_stage
 from mnist.core.params import read_yaml
-from mnist.core.paths import PARAMS, relative
-from tools.checkout import ROOT
+from mnist.core.paths import PARAMS, ROOT, relative
 from tools.experiment import Experiment, find, flatten, prepare, run, set_param
 from tools.recipe import read_recipe
 
@@ -37,9 +36,9 @@ class Sweep:
         return [key for key, values in self.grid.items() if len(values) > 1]
 
     @property
-    def validation_sizes(self) -> list[float]:
+    def validation_sizes(self) -> list[Any]:
         """The values of preprocess.validation_size; 0 validates on the test images."""
-        return self.grid.get(VALIDATION_SIZE, [(flatten(read_yaml(PARAMS)) | self.base)[VALIDATION_SIZE]])
+        return self.grid.get(VALIDATION_SIZE, [(flatten(read_yaml(PARAMS)) | self.base).get(VALIDATION_SIZE)])
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """Every combination of the values, by the name of its experiment, such as sweep-strong-epochs=30."""

@@ -9,6 +9,8 @@ from mnist.core.errors import UserError
 from mnist.core.files import read_array, read_json
 from mnist.core.paths import DATA_SUMMARY, images_path, labels_path, relative
 
+TEST_IMAGES = "test images"  # what training is validated on where no training images are held out
+
 
 @dataclass(frozen=True)
 class DataSummary:
@@ -18,7 +20,9 @@ class DataSummary:
     title: str
     classes: list[str]
     image_shape: tuple[int, int]
+    prepare: bool
     box: int
+    centred: bool
     validated_on: str
     sizes: dict[str, int]
 
@@ -41,7 +45,9 @@ def read_data_summary() -> DataSummary:
         height, width = content["image_shape"]
         classes = [row["class"] for row in content["class_counts"]]
         sizes = {name: split["n"] for name, split in content["splits"].items()}
-        unchanged = {key: content[key] for key in ("dataset", "title", "box", "validated_on")}
+        unchanged = {key: content[key] for key in ("dataset", "title", "prepare", "box", "centred", "validated_on")}
         return DataSummary(classes=classes, image_shape=(height, width), sizes=sizes, **unchanged)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{relative(DATA_SUMMARY)} lacks what preprocess writes ({error!r}); run `dvc repro`") from None
+        raise UserError(
+            f"{relative(DATA_SUMMARY)} is not as the preprocess stage writes it ({error!r}); run `dvc repro`"
+        ) from None

@@ -74,15 +74,16 @@ def read_yaml(path: Path, *, as_text: bool = False) -> dict[str, Any]:
     name = relative(path)
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_YAML_BYTES + 1)
+            encoded = file.read(MAX_YAML_BYTES + 1)
     except FileNotFoundError:
         remedy = f"if it is in git, restore it with `git checkout {shlex.quote(name)}`"
         raise UserError(f"{name} is missing; {remedy}") from None
-    if len(text) > MAX_YAML_BYTES:
+    if len(encoded) > MAX_YAML_BYTES:
         raise UserError(f"{name} has more than {MAX_YAML_BYTES:,} bytes; shorten it")
     try:
-        _check_limits(text.decode("utf-8"))
-        content = YAML(typ="base" if as_text else "safe").load(text.decode("utf-8"))
+        text = encoded.decode("utf-8")
+        _check_limits(text)
+        content = YAML(typ="base" if as_text else "safe").load(text)
     except Exception as error:  # for a value that does not fit its tag, almost any type: KeyError, IndexError
         raise UserError(f"{name} is not valid YAML: {' '.join(str(error).split())[:500]}") from None
     if not isinstance(content, dict) or not content:

@@ -67,13 +67,17 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(check_name)]
 
 
 class Dataset(BaseModel):
-    """A data set of the catalogue; title and class names are text as written in the file, numbers included."""
+    """A data set of the catalogue; title and class names are text as written in the file, numbers included.
+
+    `prepare`: whether predict.py separates ink from paper in new images and centres it; otherwise it only resizes them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     title: Name
     mirrors: list[str]
     files: dict[str, PublishedFile]
     classes: Annotated[list[Name], Field(min_length=2, max_length=256)]
+    prepare: bool = True
 
     @field_validator("files", "classes")
     @classmethod
@@ -86,7 +90,7 @@ class Dataset(BaseModel):
 
 
 def find_other(folder: Path, dataset: Dataset) -> str | None:
-    """The title of a different data set of the catalogue that files in a folder are of, None if there is none."""
+    """The title of a different data set of the catalogue whose files are in a folder, None if there is none."""
 
     def has_file(candidate: Dataset) -> bool:
         return any(published.matches(folder / name) for name, published in candidate.files.items())
@@ -104,8 +108,13 @@ def find_dataset(name: str) -> Dataset:
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in DATASETS.glob("*.yaml")))
         raise UserError(f"params.yaml: download.dataset is '{name}', but {relative(DATASETS)}/ has only {known}")
+    return check_entry(read_yaml(path, as_text=True), path)
+
+
+def check_entry(entry: dict[str, Any], path: Path) -> Dataset:
+    """Check a data set's entry, the content of a file of the catalogue; UserError names the key that is not valid."""
     try:
-        return Dataset.model_validate(read_yaml(path, as_text=True))
+        return Dataset.model_validate(entry)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

@@ -130,6 +130,8 @@ def _source_error(error: Exception, timeout: float) -> SourceError:
             return SourceError(f"no answer within {timeout:g} s", retryable=True)
         case HTTPError(code=code):
             return SourceError(str(error), retryable=code >= 500 or code in (408, 429))
+        case URLError(reason=reason):
+            return SourceError(f"cannot connect: {reason}", retryable=True)
     lasting = isinstance(error, (IsADirectoryError, PermissionError)) or not isinstance(error, (HTTPException, OSError))
     return SourceError(str(error) or type(error).__name__, retryable=not lasting)
 

@@ -15,6 +15,7 @@ from mnist.dataset.idx import IdxFile
 
 CHUNK_BYTES = 1 << 20  # of raw images
 NOISE = 25  # grey levels, of 255, up to which a pixel is not ink: JPEG adds such noise around strokes
+CENTRED = 1.5  # pixels by which the centre of mass of a centred image may differ from the middle
 
 
 def rows_per_chunk(pixels: int) -> int:
@@ -32,6 +33,16 @@ def ink_sizes(images: np.ndarray) -> np.ndarray:
         margins = lines.argmax(axis=1) + lines[:, ::-1].argmax(axis=1)
         spans.append(np.where(lines.any(axis=1), lines.shape[1] - margins, 0))
     return np.maximum(*spans)
+
+
+def are_centred(images: np.ndarray) -> np.ndarray:
+    """Whether the centre of mass of each image, uint8 (n, height, width), is in its middle: bool (n,)."""
+    offsets = []
+    for axis in (1, 2):
+        lines = images.sum(axis=axis, dtype=np.int64)
+        positions = np.arange(lines.shape[1])
+        offsets.append(lines @ positions / np.maximum(lines.sum(axis=1), 1) - positions.mean())
+    return np.abs(offsets).max(axis=0) < CENTRED
 
 
 class RawSplit:
@@ -79,6 +90,7 @@ class SplitWriter:
         self._pixel_counts = np.zeros(256, np.int64)
         self._image_shape = image_shape
         self._size_counts = np.zeros(max(image_shape) + 1, np.int64)
+        self._centred_count = 0
 
     def append(self, images: np.ndarray, labels: np.ndarray) -> None:
         """Append a chunk: images, uint8 (n, height * width), and labels, uint8 (n,)."""
@@ -86,8 +98,9 @@ class SplitWriter:
         self._labels.write(labels.data)
         self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
         self._pixel_counts += np.bincount(images.ravel(), minlength=256)
-        sizes = ink_sizes(images.reshape(-1, *self._image_shape))
-        self._size_counts += np.bincount(sizes, minlength=len(self._size_counts))
+        images = images.reshape(-1, *self._image_shape)
+        self._size_counts += np.bincount(ink_sizes(images), minlength=len(self._size_counts))
+        self._centred_count += int(np.count_nonzero(are_centred(images)))
 
     def box(self) -> int:
         """The side in pixels of the square that the ink of new images is scaled to fit.
@@ -98,6 +111,11 @@ class SplitWriter:
         counts = self._size_counts[1:]  # without the images that have no ink
         median = 1 + int(np.searchsorted(counts.cumsum(), counts.sum() / 2)) if counts.any() else max(self._image_shape)
         return min(median, *self._image_shape)
+
+    def centred(self) -> bool:
+        """Whether the ink has a margin, and nearly all images are centred by mass, as MNIST's were."""
+        margin = self.box() <= 0.9 * min(self._image_shape)
+        return bool(margin and self._centred_count >= 0.99 * self.class_counts.sum())
 
     def statistics(self) -> dict[str, Any]:
         """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""

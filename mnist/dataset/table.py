@@ -64,6 +64,8 @@ def _read_columns(path: Path) -> tuple[list[str] | None, int]:
             first = next(csv.reader(file), [])
     except UnicodeDecodeError:
         raise UserError(f"{path} is not a text file") from None
+    except csv.Error as error:
+        raise UserError(f"{path} is not a table of images: {error}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     return (None if all(map(_is_number, first[1:])) and first else first), len(first)
@@ -74,7 +76,8 @@ def _find_columns(header: list[str] | None, columns: int, expected: int) -> tupl
     names = [name.strip().lower() for name in header or [""] * columns]
     label = next((column for column, name in enumerate(names) if name in LABEL), None)
     pixels = [column for column, name in enumerate(names) if column != label and name not in INDEX]
-    if label is None and pixels and len(pixels) != expected and math.isqrt(len(pixels)) ** 2 != len(pixels):
+    square = math.isqrt(len(pixels)) ** 2 == len(pixels)
+    if label is None and pixels and len(pixels) != expected and (len(pixels) == expected + 1 or not square):
         label, *pixels = pixels
     return label, pixels
 

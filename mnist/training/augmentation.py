@@ -34,7 +34,7 @@ class Augmentation:
     ) -> tf.Tensor:
         """Augment images, float32 (n, height * width), in a training step; pixels from outside of an image are 0.
 
-        Of a worker's part of a batch, `positions`, integers (n,), are those in the whole batch of `batch_size` images.
+        For a worker's shard of a batch: `positions`, integers (n,), of its images in the whole batch of `batch_size`.
         """
         count = images.shape[0]
 

@@ -22,13 +22,12 @@ def fingerprint(*parts: Any) -> bytes:
 
 
 def code_and_versions() -> list[str]:
-    """What computes: the source of each loaded module of the project, library versions, and the number of threads."""
+    """What computes: library versions, and the source of each loaded module of the project."""
     roots = ("__main__", "mnist", "stages")
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in roots]
     files = {Path(name) for name in (getattr(module, "__file__", None) for module in modules) if name}
-    threads = tf.config.threading.get_intra_op_parallelism_threads()
     versions = [tf.__version__, keras.__version__, np.__version__]
-    return [*versions, str(threads), *(file.read_text() for file in sorted(files))]
+    return [*versions, *(file.read_text() for file in sorted(files))]
 
 
 class Checkpoint:

@@ -32,7 +32,7 @@ class Training:
     def __init__(
         self, params: TrainParams, augmentation: AugmentationParams, data: DataSummary, train: Split, validation: Split
     ) -> None:
-        self.params, self.decided_by = params, (params, augmentation)
+        self.params, self.decided_by = params, (params, augmentation, data.image_shape, len(data.classes))
         self.train, self.validation, self.count = train, validation, len(train[1])
         self.network, self.optimizer = build_network(params, data), build_optimizer(params)
         self.optimizer.build(self.network.trainable_variables)

@@ -62,7 +62,7 @@ def _inverse_root(values: tf.Tensor) -> tf.Tensor:
 class Dropout(keras.layers.Dropout):
     """Keras's layer (Srivastava et al. 2014) with random numbers of ThreeFry (Salmon et al. 2011).
 
-    Keras leaves the generator open, so XLA compiles all: an epoch of 2048-1024-512 units took eight times as long.
+    Keras names no generator, so XLA compiles every one: an epoch of 2048-1024-512 units took eight times as long.
     """
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -17,6 +17,7 @@ def shuffled(count: int, seed: int, epoch: int) -> np.ndarray:
 def pad_batches(order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut an epoch's order of images into batches of one size, the last one padded with the first images.
 
+    The padding has no weight in the loss; batch normalisation counts it in the batch's statistics, unlike in `fit`.
     Returns indices, int32 (steps, size), weights, 0 for padding, float32 (steps, size), and counts, float32 (steps,).
     """
     steps = math.ceil(len(order) / batch_size)

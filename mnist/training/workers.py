@@ -99,8 +99,8 @@ def join_workers(count: int) -> Workers | None:
     workers = _parse_tf_config()
     found = workers.size if workers else 1
     if found != count:
-        names = f"the environment variable TF_CONFIG names {found if workers else 'no others'}; both decide the result"
-        raise UserError(f"params.yaml: train.workers is {count}, but {names}, and must be equal")
+        named = f"the environment variable TF_CONFIG names {found} (1 if it is not set)"
+        raise UserError(f"params.yaml: train.workers is {count}, but {named}; set both to the same number")
     if not workers:
         return None
     _wait_for_workers(workers)

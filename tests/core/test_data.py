@@ -16,7 +16,9 @@ SUMMARY: dict[str, Any] = {
     "dataset": "pets",
     "title": "Pets",
     "image_shape": [2, 3],
+    "prepare": True,
     "box": 2,
+    "centred": False,
     "validated_on": "test images",
     "splits": {"train": {"n": 4}, "test": {"n": 2}},
     "class_counts": [{"class": "cat", "train": 1}, {"class": "dog", "train": 3}],
@@ -36,13 +38,16 @@ def test_summary_is_read_as_written(file):
     summary = read_data_summary()
     assert (summary.dataset, summary.title, summary.classes) == ("pets", "Pets", ["cat", "dog"])
     assert (summary.image_shape, summary.pixels, summary.box) == ((2, 3), 6, 2)
+    assert (summary.prepare, summary.centred) == (True, False)
     assert summary.sizes == {"train": 4, "test": 2}
 
 
 @pytest.mark.parametrize("key", SUMMARY)
 def test_summary_that_lacks_a_key_is_refused(file, key):
     file.write_text(json.dumps({name: value for name, value in SUMMARY.items() if name != key}))
-    with pytest.raises(UserError, match=rf"data\.json lacks what preprocess writes .*{key}.*; run `dvc repro`"):
+    with pytest.raises(
+        UserError, match=rf"data\.json is not as the preprocess stage writes it .*{key}.*; run `dvc repro`"
+    ):
         read_data_summary()
 
 
@@ -50,7 +55,7 @@ def test_summary_that_lacks_a_key_is_refused(file, key):
 @pytest.mark.parametrize("value", [None, 3, [3]])
 def test_summary_of_another_structure_is_refused(file, key, value):
     file.write_text(json.dumps({**SUMMARY, key: value}))
-    with pytest.raises(UserError, match=r"data\.json lacks what preprocess writes"):
+    with pytest.raises(UserError, match=r"data\.json is not as the preprocess stage writes it"):
         read_data_summary()
 
 

@@ -45,6 +45,9 @@ def test_images_of_the_size_asked_for_need_not_be_square(path):
     path.write_text("5,0,1,2,3,4,255\n")
     images, labels = read_table(path, (2, 3))
     assert (images.tolist(), labels) == ([[[0, 1, 2], [3, 4, 255]]], ["5"])
+    path.write_text("5,0,1,2,3,4,6,7,255\n")  # nine columns would also be a square image without a label
+    images, labels = read_table(path, (2, 4))
+    assert (images.tolist(), labels) == ([[[0, 1, 2, 3], [4, 6, 7, 255]]], ["5"])
 
 
 @pytest.mark.parametrize(
@@ -53,6 +56,7 @@ def test_images_of_the_size_asked_for_need_not_be_square(path):
         ("", "has 0 columns, expected a label and 28 x 28 pixels"),
         ("1,2,3\n", "has 3 columns"),
         (HEADER, "has no images"),
+        ("1" * 200_000, "is not a table of images: field larger than field limit"),
         (f"{HEADER}1,2,3,4,5\n1,2,3\n", "image 2 has fewer than 4 pixels"),
         (f"{HEADER}1,2,3,,5\n", "image 1 has fewer than 4 pixels"),
         (f"{HEADER}1,2,3,4,5\n1,2,3,4,5,6\n", "is not a table of images: .*line 3"),

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 
 def imported_names(source: str) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 from conftest import ALL, Checkout
 from imports import imported_names
 
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 # A module imports from its own package and from packages of higher numbers; those of one number are independent.
 LEVELS = {

@@ -14,7 +14,7 @@ from conftest import ALL, Checkout
 from imports import has_code, local_imports
 
 from mnist.core.params import read_yaml
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 
 def declared(stage: str, folder: Path = ROOT) -> dict[str, list]:

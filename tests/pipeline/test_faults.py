@@ -18,9 +18,9 @@ import psutil
 import pytest
 from conftest import ALL, TIMEOUT, Checkout, copy_of, wait_until
 
+from mnist.core.paths import ROOT
 from mnist.dataset.catalogue import FILES
 from tools.cache import outputs_of
-from tools.checkout import ROOT
 
 CACHE = ".dvc/cache/files/md5"
 

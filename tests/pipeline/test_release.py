@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import Checkout, dvc
 
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 MODEL = "models/model.keras"
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from conftest import ALL, Checkout
 
+from mnist.core.paths import ROOT
 from mnist.dataset.catalogue import FILES
-from tools.checkout import ROOT, data_source, environment
+from tools.checkout import data_source, environment
 
 # The oldest supported CPU (Intel 2013), one of AMD (2017), and 64-bit ARM.
 EMULATED = [

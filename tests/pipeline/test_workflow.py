@@ -12,7 +12,8 @@ import pytest
 import yaml
 from conftest import ALL, GIT, Checkout, use_this_python
 
-from tools.checkout import ROOT, environment
+from mnist.core.paths import ROOT
+from tools.checkout import environment
 
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text()
 JOBS = yaml.safe_load(WORKFLOW)["jobs"]

@@ -19,7 +19,7 @@ from mnist.report.charts import BOTTOM, LEFT, RIGHT, TOP, line_chart
 from stages.report import data_uri, embed_network, frequent_confusions
 
 RNG = np.random.default_rng(7)
-DATA = DataSummary("own", "Own", ["a", "b", "c"], (2, 3), 2, "test images", {"test": 4})
+DATA = DataSummary("own", "Own", ["a", "b", "c"], (2, 3), True, 2, False, "test images", {"test": 4})
 LAYERS = [
     DenseLayer(RNG.random((6, 4), np.float32), RNG.random(4, np.float32), "relu"),
     DenseLayer(RNG.random((4, 3), np.float32), RNG.random(3, np.float32), "softmax"),

@@ -181,16 +181,32 @@ def test_the_box_of_the_ink_is_measured_from_the_training_images(project, sides,
     assert project.run(validation_size=1)["box"] == box
 
 
+@pytest.mark.parametrize(("shifted", "centred"), [(0, True), (1, True), (2, False), (50, False)])
+def test_images_are_centred_if_nearly_all_have_their_mass_in_the_middle(project, shifted, centred):
+    array = np.zeros((100, 28, 28), np.uint8)
+    array[:, 10:18, 11:19] = 255  # a pixel off the middle
+    array[:shifted] = np.roll(array[:shifted], 1, axis=2)
+    project.arrays = [array, labels(100), array[:30], labels(30)]
+    assert project.run(validation_size=0)["centred"] is centred
+
+
+def test_without_a_margin_nothing_is_centred(project):
+    array = np.full((60, 8, 8), 255, np.uint8)
+    project.arrays = [array, labels(60), array[:30], labels(30)]
+    assert project.run(validation_size=0)["centred"] is False
+
+
 def test_the_box_fits_images_that_are_not_square(project):
     assert project.run()["box"] == 3
 
 
 @pytest.mark.skipif(not os.environ.get("DATASET_MIRROR"), reason="needs a DATASET_MIRROR of MNIST")
-def test_the_box_of_mnist_is_20(project):
+def test_mnist_is_centred_in_a_box_of_20(project):
     mirror = Path(os.environ["DATASET_MIRROR"])
     arrays = [np.frombuffer(gzip.decompress((mirror / name).read_bytes()), np.uint8) for name in FILES]
     project.arrays = [array[16:].reshape(-1, 28, 28) if n % 2 == 0 else array[8:] % 3 for n, array in enumerate(arrays)]
-    assert project.run()["box"] == 20
+    summary = project.run()
+    assert (summary["box"], summary["centred"]) == (20, True)
 
 
 def test_without_held_out_images_the_test_images_validate(project, capsys):

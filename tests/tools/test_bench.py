@@ -8,9 +8,9 @@ import pytest
 from conftest import ALL
 
 from mnist.core.params import read_yaml
+from mnist.core.paths import ROOT
 from tools.bench.__main__ import HERE, write_report
 from tools.bench.measure import CompletedRun, Measurement, run
-from tools.checkout import ROOT
 
 SECTIONS = read_yaml(HERE / "measurements.yaml")["sections"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ALL, Checkout, copy_of, use_this_python
 
-NEED_GIT = ["verify", "recipe strong", "sweep", "gate", "locked", "cluster"]
+NEED_GIT = ["verify", "recipe strong", "sweep", "gate", "locked", "cluster", "bench --quick --only noop"]
 UNKNOWN_USER = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
 
 

@@ -130,7 +130,11 @@ def test_white_on_black_of_the_right_size_is_left_as_it_is(make, tmp_path):
     assert {image.tobytes() for image in [*result.train, *result.test]} == {image.tobytes() for image in DIGITS[:200]}
     assert "prepared as predict.py" in make(tmp_path / "digits", *EIGHT, "--prepare", "always").output
     assert "prepared as predict.py" in make(tmp_path / "digits").output
-    assert make(tmp_path / "digits", "--prepare", "never").train.shape[1:] == (28, 28)
+    assert result.entry.prepare
+    resized = make(tmp_path / "digits", "--prepare", "never")
+    assert resized.train.shape[1:] == (28, 28)
+    assert "only resized" in resized.output
+    assert not resized.entry.prepare  # predict.py then does not, either
 
 
 def variants(image: Image.Image) -> dict[str, Image.Image]:
@@ -213,7 +217,8 @@ def test_folders_train_and_test_are_the_splits(make, tmp_path):
     assert "classes without a training image, which the network cannot learn: c\n" in result.output
     assert f"not used: {tmp_path / 'photos/val'}\n" in result.output
     # The places of the letters are the same in both folders.
-    assert "8 test images are identical to a training image, so the test accuracy will be too high" in result.output
+    assert "test images identical to a training image: 8, such as " in result.output
+    assert "; the test accuracy will be too high" in result.output
 
 
 def test_what_is_unusual_is_said(make, tmp_path):
@@ -226,13 +231,13 @@ def test_what_is_unusual_is_said(make, tmp_path):
     result = make(photos)
     assert "classes without a training image, which the network cannot learn: empty\n" in result.output
     assert "classes without a test image: empty, single\n" in result.output
-    assert "training images are of one colour, such as " in result.output
+    assert "training images of one colour: 3, such as " in result.output
 
 
-def test_the_test_images_are_a_share_of_each_class(make, tmp_path):
+def test_the_test_images_are_a_fraction_of_each_class(make, tmp_path):
     photos = write_folder(tmp_path / "photos", "ab", 10)
-    for share, test in (("0.2", 2), ("1/3", 3), ("0.99", 9), ("0.001", 1)):
-        result = make(photos, "--test-share", share)
+    for test_size, test in (("0.2", 2), ("1/3", 3), ("0.99", 9), ("0.001", 1)):
+        result = make(photos, "--test-size", test_size)
         assert result.counts()["a"] == result.counts()["b"] == (10 - test, test)
 
 
@@ -349,6 +354,15 @@ def test_numbers_become_classes(make, tmp_path, labels, options, classes):
     assert len(set(counts)) == len(labels)
 
 
+def test_a_folder_of_test_images_without_classes_is_named_and_not_used(make, tmp_path):
+    write_folder(tmp_path / "kaggle/train", "ab", 14)
+    (tmp_path / "kaggle/test").mkdir()
+    drawing("a").save(tmp_path / "kaggle/test/1.png")
+    result = make(tmp_path / "kaggle")
+    assert result.counts()["all"] == (24, 4)
+    assert f"not used: {tmp_path / 'kaggle/test'}\n" in result.output
+
+
 def test_title_and_mirrors_of_the_entry_are_kept(make, tmp_path):
     photos, entry = write_folder(tmp_path / "photos", "ab", 3), tmp_path / "datasets/letters.yaml"
     assert make(photos).entry.title == "letters"
@@ -378,12 +392,21 @@ def folder_of(top: Path, *names: str) -> Path:
     return top
 
 
+def two_classes(top: Path) -> Path:
+    return write_folder(top, "ab", 2)
+
+
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
         (lambda top: top / "nowhere", [], "does not exist; FROM should be a folder with a sub-folder per class"),
         (lambda top: folder_of(top / "f"), [], "has no sub-folders; FROM should be"),
-        (lambda top: folder_of(top / "f", "a"), [], r"there are 1 classes \(a\), expected 2 to 256"),
+        (lambda top: folder_of(top / "f", "train", "test"), [], "f has no sub-folder per class; FROM should be"),
+        (lambda top: folder_of(top / "f", "a", "b"), [], "no class has more than one image, so there are none to test"),
+        (lambda top: two_classes(top / "f"), ["--classes", "x,x"], "letters.yaml: classes: should be unique names"),
+        (lambda top: two_classes(top / "f"), ["--classes", f"x,{'y' * 101}"], "classes.1: .* at most 100 characters"),
+        (lambda top: two_classes(top / "f"), ["--title", "お"], "letters.yaml: title: 'お' has お, which DejaVu Sans"),
+        (lambda top: folder_of(top / "f", "a"), [], "expected 2 to 256 classes, got 1: a"),
         (
             lambda top: folder_of(top / "f", "a", "お"),
             [],
@@ -431,7 +454,8 @@ def test_a_missing_source_is_named(make):
     [
         ("--size", "0", "28, or 28x20"),
         ("--size", "28x2000", "1 to 1024"),
-        ("--test-share", "1/0", "such as 0.2 or 1/7"),
+        ("--test-size", "1/0", "such as 0.2 or 1/7"),
+        ("--seed", "-1", "0 or larger"),
     ],
 )
 def test_an_invalid_option_is_explained(make, tmp_path, capsys, option, value, allowed):

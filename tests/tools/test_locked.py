@@ -10,7 +10,7 @@ import yaml
 from conftest import ALL, BASELINE, Checkout
 
 from mnist.core.params import read_yaml
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 REMEDY = "locked: run `dvc repro`, and commit dvc.lock and reports with the change"
 STAGES = """

@@ -11,10 +11,10 @@ import yaml
 from conftest import ALL, BASELINE, Checkout
 
 from mnist.core.errors import UserError
+from mnist.core.paths import ROOT
 from mnist.training.params import AugmentationParams, TrainParams
 from stages.preprocess import PreprocessParams
 from tools import recipe
-from tools.checkout import ROOT
 from tools.recipe import read_recipe
 
 

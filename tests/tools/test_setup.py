@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Checkout, use_this_python
 
-from tools.checkout import ROOT
+from mnist.core.paths import ROOT
 
 
 @pytest.fixture

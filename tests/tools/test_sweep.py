@@ -12,8 +12,8 @@ import pytest
 from conftest import Checkout
 
 from mnist.core.errors import UserError
+from mnist.core.paths import ROOT
 from tools import sweep
-from tools.checkout import ROOT
 from tools.sweep import Sweep, read_sweep
 
 
@@ -116,6 +116,15 @@ def test_an_invalid_sweep_is_refused(tmp_path: Path, text: str | None, message: 
     with pytest.raises(UserError) as caught:
         read_sweep(path)
     assert message in str(caught.value)
+
+
+def test_a_missing_parameter_is_left_to_the_stage_that_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "params.yaml").write_text("preprocess: {seed: 1}")
+    (tmp_path / "grid.yaml").write_text("grid: {train.epochs: [1, 2]}")
+    monkeypatch.setattr(sweep, "PARAMS", tmp_path / "params.yaml")
+    assert len(read_sweep(tmp_path / "grid.yaml").settings()) == 2
 
 
 def test_experiments_of_a_sweep_have_distinct_names_that_git_accepts() -> None:

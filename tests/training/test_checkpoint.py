@@ -2,12 +2,13 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Checkout, checkpoints, copy_of, wait_until
-from small import IMAGES, LABELS, small_training
+from small import DATA, IMAGES, LABELS, small_training
 
 from mnist.model.backend import keras
 from mnist.training import checkpoint as module
@@ -172,8 +173,10 @@ def test_the_checkpoint_depends_on_everything_that_decides_the_training(folder: 
         small_training(seed=8),
         small_training(IMAGES + 1),
         small_training(labels=LABELS[::-1]),
+        small_training(data=replace(DATA, image_shape=(5, 4))),
+        small_training(data=replace(DATA, classes=["a", "b", "c", "d"])),
     ]
-    assert len({training.make_checkpoint().path for training in trainings}) == 4
+    assert len({training.make_checkpoint().path for training in trainings}) == 6
     assert small_training().make_checkpoint().path == trainings[0].make_checkpoint().path
 
 

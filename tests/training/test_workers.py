@@ -15,13 +15,13 @@ from tools.cluster import free_addresses
 @pytest.mark.parametrize(
     ("config", "workers", "message"),
     [
-        (None, 2, "train.workers is 2, but the environment variable TF_CONFIG names no others"),
+        (None, 2, "train.workers is 2, but the environment variable TF_CONFIG names 1 "),
         ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}, 1, "TF_CONFIG names 2"),
         ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}, 2, "not that of a chief"),
         ({"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}, 2, "not that of a chief"),
         ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": -1}}, 2, "not that of a chief"),
         ({"cluster": ["a:1"], "task": {"type": "worker", "index": 0}}, 2, "not that of a chief"),
-        ({"task": {}}, 2, "TF_CONFIG names no others"),
+        ({"task": {}}, 2, "TF_CONFIG names 1 "),
         ("{not json", 2, "not that of a chief"),
         ("7", 2, "not that of a chief"),
     ],

@@ -1,6 +1,7 @@
 """`make bench`: measure the last commit, side by side with the tutorial's program, other libraries, DVC and NumPy."""
 
 import argparse
+import sys
 import tempfile
 from operator import mul
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
+from mnist.core.paths import ROOT
 from tools.bench.measure import Bench, Measurement
-from tools.checkout import ROOT, git
+from tools.checkout import git
 from tools.machine import machine
 
 HERE = Path(__file__).parent
@@ -52,4 +55,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"bench: {error}")

@@ -16,7 +16,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tools.checkout import ROOT, clone_to, data_source, environment, set_params
+from mnist.core.paths import ROOT
+from tools.checkout import clone_to, data_source, environment, set_params
 from tools.cluster import workers
 
 VARIABLES = {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"}

@@ -29,7 +29,8 @@ def read_predictions(classes: list[str], labels: np.ndarray) -> Predictions:
 def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     """Read a table with these columns and at least one row."""
     try:
-        table = pd.read_csv(path, dtype={"actual": str, "predicted": str}, keep_default_na=False)
+        dtypes = dict.fromkeys(columns, float) | {"epoch": int, "index": int, "actual": str, "predicted": str}
+        table = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
     except FileNotFoundError:
         raise missing_file(path) from None
     except ValueError as error:

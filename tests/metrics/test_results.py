@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mnist.core.errors import UserError
-from mnist.metrics import tables
+from mnist.metrics import results
 from mnist.metrics.predictions import Predictions
-from mnist.metrics.tables import read_history, read_predictions
+from mnist.metrics.results import read_history, read_predictions
 
 LABELS = np.array([0, 1, 2, 1], np.uint8)
 PREDICTIONS = Predictions(LABELS, np.array([1, 1, 0, 2]), np.array([0.6, 0.9, 0.8, 0.6]))
@@ -19,7 +19,7 @@ ROWS = '0,01,NA,0.6\n1,NA,NA,0.9\n2,"a, b",01,0.8\n3,NA,"a, b",0.6\n'
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     for name in ("HISTORY", "PREDICTIONS"):
-        monkeypatch.setattr(tables, name, tmp_path / f"{name.lower()}.csv")
+        monkeypatch.setattr(results, name, tmp_path / f"{name.lower()}.csv")
     return tmp_path
 
 
@@ -41,6 +41,7 @@ def test_predictions_are_read_with_any_class_names(files):
         (HEADER + ROWS.replace("3,NA", "3,01"), "is for different test images"),
         (HEADER + ROWS.replace(",01,0.8", ",x,0.8"), "is for different test images"),
         (HEADER + ROWS[:-1] + "\n4,01,01,0.5\n", "is for different test images"),
+        (HEADER + ROWS.replace("0.6", "high"), "is not a valid table .*high"),
     ],
 )
 def test_invalid_predictions_are_refused(files, content, message):
@@ -62,4 +63,7 @@ def test_the_history_is_read_by_column(files):
 def test_an_invalid_history_is_refused(files):
     (files / "history.csv").write_text("epoch,loss\n1,0.5\n")
     with pytest.raises(UserError, match="should have rows of epoch, loss, accuracy, val_loss, val_accuracy"):
+        read_history()
+    (files / "history.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy\n1,low,0.8,0.4,0.9\n")
+    with pytest.raises(UserError, match=r"is not a valid table .*low"):
         read_history()
