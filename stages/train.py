@@ -1,7 +1,7 @@
 """Train: fit a feed-forward network to the training images, and validate it after each epoch.
 
 Reads data/processed/{train,validation}_{images,labels}.npy and reports/data.json; writes models/model.keras,
-reports/history.csv, reports/validation.json (the last epoch, before temperature scaling, and the temperature) and
+reports/history.csv, reports/validation.json (of the saved network; with its temperature, if its logits are scaled) and
 data/augmented/examples.npy (an image per class, and augmented versions of it).
 An interrupted run resumes after its last epoch. With train.workers above 1, several machines run this stage together.
 """
@@ -41,9 +41,9 @@ def main() -> None:
     if training.is_chief:
         validation = {name: last[name] for name in ("val_accuracy", "val_loss")}
         if params.temperature_scaling:
-            temperature = fit_temperature(layers, *held_out)
+            temperature, loss = fit_temperature(layers, *held_out)
             layers = divide_logits(layers, temperature)
-            validation["temperature"] = round(temperature, 6)
+            validation |= {"val_loss": round(loss, 6), "temperature": round(temperature, 6)}
         save_network(layers, data.dataset, MODEL)
         augment = Augmentation(augmentation, data.image_shape, params.seed)
         write_array(AUGMENTED, augmented_examples(augment, *train, len(data.classes)))

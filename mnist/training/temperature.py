@@ -12,15 +12,19 @@ from mnist.model.weights import DenseLayer
 BOUNDS = (0.05, 20.0)
 
 
-def fit_temperature(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the smallest cross-entropy on held-out images, float32 (n, pixels), labels, integers (n,)."""
+def fit_temperature(layers: Sequence[DenseLayer], images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Find the temperature of the smallest cross-entropy on held-out images; return both, the latter in nats per image.
+
+    Images are float32 (n, pixels), labels integers (n,).
+    """
     from scipy.optimize import minimize_scalar  # here, because it takes a while to import
 
     def loss(temperature: float) -> float:
         _, log_probabilities = predict(divide_logits(layers, temperature), images)
         return -math.fsum(log_probabilities[np.arange(len(labels)), labels])
 
-    return float(minimize_scalar(loss, bounds=BOUNDS, method="bounded", options={"xatol": 1e-4}).x)
+    found = minimize_scalar(loss, bounds=BOUNDS, method="bounded", options={"xatol": 1e-4})
+    return float(found.x), float(found.fun) / len(labels)
 
 
 def divide_logits(layers: Sequence[DenseLayer], temperature: float) -> list[DenseLayer]:

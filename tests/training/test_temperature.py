@@ -21,9 +21,10 @@ LABELS = (PROBABILITIES.cumsum(axis=1) < RNG.random((3000, 1))).sum(axis=1).clip
 @pytest.mark.parametrize("factor", [0.25, 1.0, 4.0])
 def test_the_temperature_undoes_a_factor_of_the_logits(factor: float) -> None:
     wrong = divide_logits(LAYERS, 1 / factor)
-    temperature = fit_temperature(wrong, IMAGES, LABELS)
+    temperature, loss = fit_temperature(wrong, IMAGES, LABELS)
     assert temperature == pytest.approx(factor, rel=0.1)
-    probabilities, _ = predict(divide_logits(wrong, temperature), IMAGES)
+    probabilities, log_probabilities = predict(divide_logits(wrong, temperature), IMAGES)
+    assert loss == pytest.approx(-log_probabilities[np.arange(3000), LABELS].mean(), rel=1e-5)
     assert np.abs(probabilities - PROBABILITIES).mean() < 0.01
     np.testing.assert_array_equal(probabilities.argmax(axis=1), PROBABILITIES.argmax(axis=1))
 
