@@ -15,7 +15,7 @@ from mnist.core.errors import UserError, run_stage
 from mnist.core.files import atomic_write, write_csv
 from mnist.core.params import Params, read_params
 from mnist.core.paths import MODEL
-from mnist.handwriting import FORMATS, find_ink, fit_ink, is_laid_out, is_prepared, open_image, resize, to_grey
+from mnist.handwriting import FORMATS, find_ink, fit_ink, is_laid_out, open_image, resize, to_grey
 from mnist.model.weights import DenseLayer, read_weights
 from mnist.paper import is_single_shape
 from mnist.style import format_probability
@@ -38,7 +38,7 @@ def find_images(top: Path) -> list[Path]:
 def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
     """Convert an image to one like the training images, uint8 (height, width); an image that is so is unchanged.
 
-    UserError if it is of one colour, or if the classes are digits and its ink is not one shape.
+    UserError if it has no ink, or if the classes are digits and the ink of a larger image is not one shape.
     """
     grey = np.asarray(to_grey(image))
     if not data.prepare:
@@ -47,28 +47,39 @@ def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
         return grey
     ink = find_ink(image)
     if not ink.any():
-        raise UserError("is blank: all its pixels have one colour")
-    if set(data.classes) <= set("0123456789") and not is_single_shape(ink):
+        blank = np.ptp(grey) == 0
+        raise UserError(
+            "is blank: all its pixels have one colour" if blank else "shows no ink that stands out from paper"
+        )
+    larger = grey.shape != data.image_shape  # one of that size hardly has room for several digits
+    if larger and set(data.classes) <= set("0123456789") and not is_single_shape(ink):
         raise UserError("shows no single digit: its ink is in separate shapes; crop it to one digit")
     return fit_ink(ink, data.image_shape, data.box)
 
 
-def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray]:
-    """Read an image file, or a table of images, prepared like the training images: uint8 (height, width) by name.
-
-    Images that are like the training images stay unchanged. UserError if the file is unusable.
-    """
+def open_images(path: Path, data: DataSummary) -> dict[str, Image.Image]:
+    """Open an image file, or each row of a CSV file of pixels, by name; UserError if the file is unusable."""
     if path.suffix.lower() != ".csv":
-        return {str(path): prepare(open_image(path), data)}
+        return {str(path): open_image(path)}
     from mnist.dataset.table import read_table  # here, because importing pandas takes half a second
 
     images, _ = read_table(path, data.image_shape)
-    if not data.prepare:
-        images = np.stack([resize(image, data.image_shape) for image in images])
-    elif not is_prepared(images, data.image_shape):
-        inks = (find_ink(Image.fromarray(image)) for image in images)
-        images = np.stack([fit_ink(ink, data.image_shape, data.box) for ink in inks])
-    return {f"{path}, image {number}": image for number, image in enumerate(images, 1)}
+    return {f"{path}, image {number}": Image.fromarray(image) for number, image in enumerate(images, 1)}
+
+
+def read_images(path: Path, data: DataSummary) -> dict[str, np.ndarray | str]:
+    """The images of a file by name, prepared like the training images, uint8 (height, width), or why they are not."""
+    try:
+        opened = open_images(path, data)
+    except UserError as error:
+        return {str(path): str(error).removeprefix(str(path)).lstrip(": ")}
+    images: dict[str, np.ndarray | str] = {}
+    for name, image in opened.items():
+        try:
+            images[name] = prepare(image, data)
+        except UserError as error:
+            images[name] = str(error)
+    return images
 
 
 def predict(layers: list[DenseLayer], images: list[np.ndarray]) -> np.ndarray:
@@ -87,17 +98,17 @@ def classify(paths: list[Path], data: DataSummary, limit: float, show: Path | No
     layers = read_weights(MODEL, data)
     entries: list[dict] = []
     readable, images = [], []
-    for path in paths:
-        try:
-            for name, image in read_images(path, data).items():
-                entries.append({"path": name})
-                readable.append(entries[-1])
-                images.append(image)
-                if show:
-                    with atomic_write(show / f"{'_'.join(Path(name).parts).lstrip('/')}.png") as partial:
-                        Image.fromarray(image).save(partial, "PNG")
-        except UserError as error:
-            entries.append({"path": str(path), "error": str(error).removeprefix(str(path)).lstrip(": ")})
+    for name, image in (item for path in paths for item in read_images(path, data).items()):
+        entries.append({"path": name})
+        if isinstance(image, str):
+            entries[-1]["error"] = image
+            continue
+        readable.append(entries[-1])
+        images.append(image)
+        if show:
+            # Numbered, because images in several folders may have one name; shortened, because a name has 255 bytes.
+            with atomic_write(show / f"{len(entries):05}_{Path(name).name[-50:]}.png") as partial:
+                Image.fromarray(image).save(partial, "PNG")
     for entry, row in zip(readable, predict(layers, images) if images else (), strict=True):
         entry["label"] = data.classes[row.argmax()]
         entry["unsure"] = bool(row.max() < limit)
@@ -119,6 +130,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write Kaggle's answer file: ImageId, Label")
     parser.add_argument("--show", type=Path, metavar="FOLDER", help="write the prepared images to this folder")
     options = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # for names that are not UTF-8
     for path in options.images:
         if path.is_dir() and any(entry.is_dir() for entry in path.iterdir()):
             print(f"{path}: images in its sub-folders are not read; name these: {path}/*/", file=sys.stderr)
@@ -130,7 +142,9 @@ def main() -> None:
     if options.json:
         print(json.dumps(entries, indent=2, ensure_ascii=False))
     if options.csv:
-        write_csv(options.csv, ["ImageId", "Label"], ((n, entry.get("label")) for n, entry in enumerate(entries, 1)))
+        # A link is followed, not replaced.
+        target = options.csv.resolve() if options.csv.is_file() else options.csv
+        write_csv(target, ["ImageId", "Label"], ((n, entry.get("label")) for n, entry in enumerate(entries, 1)))
         print(f"{options.csv}: {sum('label' in entry for entry in entries):,} labels", file=sys.stderr)
     for entry in entries:
         if "error" in entry:

@@ -19,6 +19,7 @@ from mnist.paper import FAINT, SMALL, border, extract_ink, is_dark_on_light, tri
 
 # Formats with a signature, and a decoder within Pillow; for EPS it would start Ghostscript.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP")
+BLACK = 5  # grey levels, of 255, up to which a pixel of the border is black
 WORKING_SIZE = 160  # pixels of the longer side to which larger photos are reduced; the network's input is smaller still
 ENLARGEMENT = 4  # of a photo of at most SMALL pixels per side, so that thin lines and strokes differ in width
 
@@ -49,14 +50,15 @@ def is_laid_out(grey: np.ndarray, data: DataSummary) -> bool:
 
     If those are centred by mass, its ink has to be where `fit_ink` places it.
     """
-    if grey.shape != data.image_shape or not grey.any() or is_dark_on_light(grey) or trim_frame(grey) is not grey:
+    if grey.shape != data.image_shape or np.ptp(grey) == 0 or is_dark_on_light(grey) or trim_frame(grey) is not grey:
         return False
     if not data.centred:
         return True
     ink, strong = (np.argwhere(grey > level * grey.max()) for level in (FAINT, 0.5))
     middle = np.subtract(data.image_shape, 1) / 2
     outside = (np.abs(strong - middle) > data.box / 2 + 2).any(axis=1).mean()  # such as a blur, or a line across
-    return bool(are_centred(grey[None])[0] and outside < 0.1 and np.ptp(ink, axis=0).max() + 1 >= 0.8 * data.box)
+    centred = are_centred(grey[None])[0] and border(grey).min() <= BLACK
+    return bool(centred and outside < 0.1 and np.ptp(ink, axis=0).max() + 1 >= 0.8 * data.box)
 
 
 def find_ink(image: Image.Image) -> np.ndarray:
@@ -93,15 +95,19 @@ def resize(grey: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
 
 
 def to_grey(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to 8-bit grey levels."""
+    """Convert an image of any mode to 8-bit grey levels; UserError if Pillow cannot convert the mode."""
     if image.has_transparency_data:  # a drawing on a transparent background gets the paper that contrasts with it
         image = image.convert("RGBA")
-        drawn = np.asarray(image.convert("L"))[np.asarray(image.getchannel("A")) > 127]
-        paper = "white" if drawn.size and drawn.mean() < 128 else "black"
+        opacity = np.asarray(image.getchannel("A"), np.float64)
+        brightness = np.sum(opacity * np.asarray(image.convert("L"))) / max(opacity.sum(), 1)
+        paper = "white" if opacity.any() and brightness < 128 else "black"
         image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image, np.float64) / 257).astype(np.uint8))
-    return image.convert("L")
+    try:
+        return image.convert("L")
+    except ValueError as error:
+        raise UserError(f"cannot be read: {error}") from None
 
 
 def _averages(size: int, parts: int) -> np.ndarray:

@@ -88,7 +88,7 @@ def main() -> None:
         "data": read_json(DATA_SUMMARY),
         "metrics": read_json(METRICS),
         "layers": layers,
-        "network": embed_network(layers, data),
+        "network": embed_network(layers, data) if data.prepare else None,
         "limit": PAD_LIMIT,
         "charts": [line_chart(history, measure) for measure in ("accuracy", "loss")],
         "confusion": confusion,

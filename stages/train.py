@@ -42,6 +42,8 @@ def main() -> None:
         validation = {name: last[name] for name in ("val_accuracy", "val_loss")}
         if params.temperature_scaling:
             temperature, loss = fit_temperature(layers, *held_out)
+            if temperature == 1:
+                print("train: no held-out image is misclassified, so the temperature is 1; hold out more images")
             layers = divide_logits(layers, temperature)
             validation |= {"val_loss": round(loss, 6), "temperature": round(temperature, 6)}
         save_network(layers, data.dataset, MODEL)

@@ -13,8 +13,9 @@ from scipy import ndimage
 from sheets import KINDS, clean, four, framed
 
 from mnist.core.data import DataSummary
+from mnist.core.errors import UserError
 from mnist.dataset.idx import IdxFile
-from mnist.handwriting import find_ink, fit_ink, is_laid_out, open_image
+from mnist.handwriting import find_ink, fit_ink, is_laid_out, open_image, to_grey
 
 RNG = np.random.default_rng(3)
 MNIST = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
@@ -105,6 +106,26 @@ def test_noise_of_compression_does_not_enlarge_the_box(form, options, tmp_path):
     assert np.corrcoef(found.ravel(), prepared(grey(four(130, 10))).ravel())[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("opacity", [60, 127, 128, 255])
+@pytest.mark.parametrize("level", [0, 255])
+def test_translucent_ink_is_found(level, opacity):
+    image = np.full((*four(120).shape, 2), level, np.uint8)
+    image[..., 1] = opacity * four(120)
+    assert np.corrcoef(prepared(Image.fromarray(image, "LA")).ravel(), EXPECTED.ravel())[0, 1] > 0.9
+
+
+def test_an_image_of_an_unusual_mode_is_refused():
+    with pytest.raises(UserError, match="cannot be read: conversion from LAB"):
+        to_grey(Image.new("LAB", (9, 9)))
+
+
+def test_a_light_shape_on_black_is_not_paper_in_a_frame():
+    square = np.zeros((28, 28), np.uint8)
+    square[4:24, 4:24] = 255
+    assert is_laid_out(square, MNIST)
+    np.testing.assert_array_equal(prepared(Image.fromarray(square)), np.roll(square, 1, axis=(0, 1)))
+
+
 @pytest.mark.parametrize("level", [0, 90, 255])
 def test_an_image_of_one_colour_has_no_ink(level):
     assert not find_ink(Image.new("L", (40, 30), level)).any()
@@ -149,6 +170,7 @@ def test_an_image_like_the_data_sets_is_laid_out(kind):
         pytest.param(np.asarray(framed(EXPECTED, RNG).resize((28, 28))), id="framed"),
         pytest.param(np.asarray(clean(EXPECTED, RNG).resize((28, 28))), id="paper"),
         pytest.param(np.zeros((28, 28), np.uint8), id="empty"),
+        pytest.param(np.uint8(20 + EXPECTED * (235 / 255)), id="dark grey background"),
     ],
 )
 def test_a_different_image_is_not_laid_out(image):
@@ -162,6 +184,7 @@ def test_a_different_image_is_not_laid_out(image):
         pytest.param(fit_ink(four().astype(float), (28, 28), 12), True, id="small"),
         pytest.param(255 - EXPECTED, False, id="black on white"),
         pytest.param(fit_ink(four().astype(float), (32, 32), 20), False, id="of a different size"),
+        pytest.param(np.full((28, 28), 128, np.uint8), False, id="of one colour"),
     ],
 )
 def test_where_training_images_are_not_centred_ink_may_be_anywhere(image, laid_out):

@@ -17,7 +17,7 @@ from PIL import Image
 from sheets import four
 
 from mnist.core.data import DataSummary
-from mnist.handwriting import resize
+from mnist.handwriting import fit_ink, resize
 from predict import read_images
 
 
@@ -152,11 +152,44 @@ def test_show_writes_the_prepared_images(reproduced: Checkout, tmp_path: Path) -
     done = reproduced.run(str(reproduced.folder / "predict.py"), "one.jpg", "--show", "prepared", cwd=str(tmp_path))
     assert done.returncode == 0, done.stderr
     (prepared,) = (tmp_path / "prepared").iterdir()
-    assert prepared.name == "one.jpg.png"
+    assert prepared.name == "00001_one.jpg.png"
     image = np.asarray(Image.open(prepared))
     assert image.shape == (8, 8)
     assert image[:, 3:5].max() == 255
     assert not image[:, :2].any()
+
+
+def test_shown_images_of_one_name_are_all_kept(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    long = f"{'x' * 240}.png"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(pictures / "00.png", tmp_path / folder / long)
+    script = str(reproduced.folder / "predict.py")
+    done = reproduced.run(script, f"a/{long}", f"b/{long}", "--show", "shown", cwd=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "shown").glob("0000[12]_*.png"))) == 2
+
+
+@pytest.mark.parametrize("target", ["/dev/stdout", "link.csv"])
+def test_the_answer_file_may_be_a_pipe_or_a_link(
+    reproduced: Checkout, pictures: Path, tmp_path: Path, target: str
+) -> None:
+    (tmp_path / "file.csv").touch()
+    (tmp_path / "link.csv").symlink_to("file.csv")
+    script, image = str(reproduced.folder / "predict.py"), str(pictures / "00.png")
+    done = reproduced.run(script, image, "--csv", target, cwd=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f"{done.stdout}{(tmp_path / 'file.csv').read_text()}".startswith("ImageId,Label\n1,")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_a_name_that_is_not_utf_8_is_printed(reproduced: Checkout, pictures: Path, tmp_path: Path) -> None:
+    name = b"bad\xff.png".decode(errors="surrogateescape")
+    shutil.copy(pictures / "00.png", tmp_path / name)
+    done = reproduced.run("predict.py", str(tmp_path / name), changes={"PYTHONIOENCODING": "utf-8:strict"})
+    assert done.returncode == 0, done.stderr
+    assert "bad\\udcff.png: " in done.stdout
 
 
 def test_an_image_that_is_already_prepared_stays_unchanged(reproduced: Checkout, tmp_path: Path) -> None:
@@ -220,6 +253,18 @@ def test_a_table_of_other_images_is_prepared_like_images(reproduced: Checkout, p
         f"{tmp_path / 'inverted.csv'}, image {n}" for n in range(1, 13)
     ]
     assert [entry["label"] for entry in entries[:12]] == [entry["label"] for entry in entries[12:]]
+
+
+def test_each_row_of_a_table_is_judged_by_itself(tmp_path: Path) -> None:
+    data = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
+    digit = fit_ink(four().astype(float), (28, 28), 20)
+    rows = [digit, np.roll(digit, 4, axis=0), 255 - digit, np.zeros_like(digit)]
+    np.savetxt(tmp_path / "rows.csv", np.reshape(rows, (4, -1)), "%d", ",")
+    unchanged, shifted, inverted, blank = read_images(tmp_path / "rows.csv", data).values()
+    np.testing.assert_array_equal(unchanged, digit)
+    for image in (shifted, inverted):
+        assert np.corrcoef(np.ravel(image), digit.ravel())[0, 1] > 0.9
+    assert blank == "is blank: all its pixels have one colour"
 
 
 def test_images_that_cannot_be_read_stay_empty_in_the_answer_file(

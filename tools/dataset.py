@@ -49,7 +49,7 @@ def name_classes(source: Source, names: list[str] | None, earlier: Dataset | Non
     """The names of the classes, and the class of each label; names that were given to numbers earlier are kept."""
     found = {*source.classes, *source.train.labels, *(source.test.labels if source.test else [])}
     order = labels = sorted(found, key=natural_key)
-    if not source.classes and all(label.isdecimal() for label in labels):
+    if not source.classes and all(label.isdecimal() and label == str(int(label)) for label in labels):
         low, high = int(labels[0]), int(labels[-1])
         if 2 * len(labels) > high - low + 1:  # otherwise the numbers between are no classes
             order = [str(number) for number in range(low, high + 1)]

@@ -124,7 +124,8 @@ def _read_tables(path: Path, image_shape: tuple[int, int]) -> Source:
     if beside != path and beside.exists():
         images, labels = read_table(beside, image_shape)
         source.test = None if labels is None else Split(images, labels)
-        unlabelled = f"not used: {beside} has no labels; to classify it: python predict.py {beside} --csv answers.csv"
+        remedy = f"; to classify it: python predict.py {beside} --csv answers.csv"
+        unlabelled = f"not used: {beside} has no labels{'' if source.transposed else remedy}"
         source.notes = [unlabelled] if labels is None else []
     return source
 

@@ -15,7 +15,13 @@ from mnist.core.paths import relative
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; it is renamed to `path` on success, and deleted on an error."""
+    """Yield a temporary path to write to; it is renamed to `path` on success, and deleted on an error.
+
+    A device or a pipe, such as /dev/stdout, cannot be replaced: it is yielded itself.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     partial = path.with_name(f".partial-{path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

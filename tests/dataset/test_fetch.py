@@ -80,6 +80,7 @@ class Source(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
+    Source.over.clear()  # set by an earlier server, if pytest-xdist returns to this module
     with ThreadingHTTPServer(("127.0.0.1", 0), Source) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield f"http://127.0.0.1:{server.server_port}"

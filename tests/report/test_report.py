@@ -162,6 +162,15 @@ def test_a_network_too_large_for_the_page_has_no_pad(checkout: Checkout) -> None
     assert 'id="pad"' not in page
 
 
+def test_a_data_set_of_other_images_than_drawings_has_no_pad(checkout: Checkout) -> None:
+    checkout.edit("reports/data.json", '"prepare": true', '"prepare": false')
+    assert checkout.stage("report").returncode == 0
+    page = (checkout.folder / "reports/index.html").read_text()
+    assert "Drawings are not like the images of this data set." in page
+    assert 'id="pad"' not in page
+    assert "`predict.py` does that" in (checkout.folder / "reports/model-card.md").read_text()
+
+
 def test_class_names_are_escaped(checkout: Checkout) -> None:
     names = json.dumps(["<b>", "a & b", '"q"', "</script>", "{{ x }}", "'", "6", "7", "8", "9"])
     for file in ("data.json", "predictions.csv"):

@@ -330,10 +330,20 @@ def test_kaggles_csv_is_read(make, tmp_path, header):
     np.testing.assert_array_equal(make(tmp_path / "kaggle/train.csv", *EIGHT).test, DIGITS[200:250])
 
 
+def test_the_rows_of_emnist_are_not_for_predict_which_does_not_transpose(make, tmp_path):
+    (tmp_path / "emnist-train.csv").write_text(table(DIGITS[:200], list(LABELS[:200]), header=False))
+    (tmp_path / "emnist-test.csv").write_text(table(DIGITS[200:250], None, header=False))
+    result = make(tmp_path / "emnist-train.csv", *EIGHT)
+    assert f"not used: {tmp_path / 'emnist-test.csv'} has no labels\n" in result.output
+
+
 def test_labels_of_a_csv_may_be_text(make, tmp_path):
     (tmp_path / "own.csv").write_text(table(DIGITS[:40], ["$x$", "NA"] * 20, header=True))
     result = make(tmp_path / "own.csv", *EIGHT)
     assert result.entry.classes == ["$x$", "NA"]
+    (tmp_path / "own.csv").write_text(table(DIGITS[:40], ["01", "<<"] * 20, header=True))
+    result = make(tmp_path / "own.csv", *EIGHT)
+    assert sorted(result.entry.classes) == ["01", "<<"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,13 @@ def test_the_temperature_undoes_a_factor_of_the_logits(factor: float) -> None:
     np.testing.assert_array_equal(probabilities.argmax(axis=1), PROBABILITIES.argmax(axis=1))
 
 
+def test_without_a_misclassified_image_the_temperature_is_1() -> None:
+    labels = PROBABILITIES.argmax(axis=1)
+    temperature, loss = fit_temperature(LAYERS, IMAGES, labels)
+    assert temperature == 1
+    assert loss == pytest.approx(-np.log(PROBABILITIES.max(axis=1)).mean(), rel=1e-4)
+
+
 def test_only_the_last_layer_changes() -> None:
     first, last = divide_logits(LAYERS, 2.0)
     assert first is LAYERS[0]
