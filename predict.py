@@ -38,14 +38,15 @@ def find_images(top: Path) -> list[Path]:
 def prepare(image: Image.Image, data: DataSummary) -> np.ndarray:
     """Convert an image to one like the training images, uint8 (height, width); an image that is so is unchanged.
 
-    UserError if it has no ink, or if the classes are digits and the ink of a larger image is not one shape.
+    Where the data set is not prepared, it is only resized. UserError if it has no ink, or if the classes are digits and
+    the ink of a larger image is not one shape.
     """
     grey = np.asarray(to_grey(image))
     if not data.prepare:
         return resize(grey, data.image_shape)
     if is_laid_out(grey, data):
         return grey
-    ink = find_ink(image)
+    ink = find_ink(Image.fromarray(grey))
     if not ink.any():
         blank = np.ptp(grey) == 0
         raise UserError(
@@ -140,10 +141,11 @@ def main() -> None:
     limit = read_params(PredictParams).unsure_below
     entries = classify(paths, read_data_summary(), limit, options.show)
     if options.json:
-        print(json.dumps(entries, indent=2, ensure_ascii=False))
+        print(json.dumps(entries, indent=2, ensure_ascii=sys.stdout.encoding.lower() != "utf-8"))
     if options.csv:
-        # A link is followed, not replaced.
-        target = options.csv.resolve() if options.csv.is_file() else options.csv
+        # A link is followed, not replaced; a pipe has no path to follow to.
+        pipe = options.csv.exists() and not options.csv.is_file()
+        target = options.csv if pipe else options.csv.resolve()
         write_csv(target, ["ImageId", "Label"], ((n, entry.get("label")) for n, entry in enumerate(entries, 1)))
         print(f"{options.csv}: {sum('label' in entry for entry in entries):,} labels", file=sys.stderr)
     for entry in entries:

@@ -39,12 +39,6 @@ def open_image(path: Path) -> Image.Image:
         raise UserError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def is_prepared(images: np.ndarray, image_shape: tuple[int, int]) -> bool:
-    """Whether images, uint8 (n, height, width), have this shape and are white on black, as those of MNIST."""
-    # An image that fills the frame may look dark on light: 2 of the 70,000 of Fashion-MNIST do.
-    return images.shape[1:] == image_shape and is_dark_on_light(images).mean() < 0.01
-
-
 def is_laid_out(grey: np.ndarray, data: DataSummary) -> bool:
     """Whether one image, uint8 (height, width), is white on black and laid out like the training images.
 
@@ -96,14 +90,13 @@ def resize(grey: np.ndarray, image_shape: tuple[int, int]) -> np.ndarray:
 
 def to_grey(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to 8-bit grey levels; UserError if Pillow cannot convert the mode."""
-    if image.has_transparency_data:  # a drawing on a transparent background gets the paper that contrasts with it
-        image = image.convert("RGBA")
-        opacity = np.asarray(image.getchannel("A"), np.float64)
-        brightness = np.sum(opacity * np.asarray(image.convert("L"))) / max(opacity.sum(), 1)
-        paper = "white" if opacity.any() and brightness < 128 else "black"
-        image = Image.alpha_composite(Image.new("RGBA", image.size, paper), image)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would clip at 255 instead of scaling them
         image = Image.fromarray((np.asarray(image, np.float64) / 257).astype(np.uint8))
+    if image.has_transparency_data:  # a drawing on a transparent background gets the paper that contrasts with it
+        image = image.convert("RGBA")
+        opacity = np.asarray(image.getchannel("A"))
+        light = not opacity.any() or np.average(np.asarray(image.convert("L")), weights=opacity) >= 128
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black" if light else "white"), image)
     try:
         return image.convert("L")
     except ValueError as error:

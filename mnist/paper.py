@@ -59,8 +59,10 @@ def trim_frame(grey: np.ndarray) -> np.ndarray:
         return grey
     paper = tuple(slice(lines[0] + 1, lines[-1]) for lines in inner)
     # Light strokes on black fill less of their box, and less of its border.
+    light = border(dark[paper]).mean() < 0.2 and dark[paper].mean() < 0.5
     # A light shape on black, without any ink in it, is not paper.
-    return grey[paper] if border(dark[paper]).mean() < 0.2 and 0 < dark[paper].mean() < 0.5 else grey
+    ink = grey[paper] < _middle(grey[paper])
+    return grey[paper] if light and 0 < ink.mean() < 0.4 else grey
 
 
 def _middle(grey: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ def test_ink_is_found_on(kind, seed):
         pytest.param(SHEET * (1 - 0.6 * np.hypot(ROWS - 100, COLUMNS - 100) / 142), id="darker corners"),
         pytest.param(np.pad(SHEET, ((0, 0), (25, 0)), constant_values=60), id="table beside the sheet"),
         pytest.param(np.pad(SHEET, 20, constant_values=10), id="thick frame"),
+        pytest.param(np.pad(np.where(INK, 150, PAPER), 20, constant_values=0), id="pencil in a black frame"),
         pytest.param(255 - SHEET * np.linspace(1, 0.6, 200), id="chalk on a blackboard"),
     ],
 )

@@ -17,8 +17,9 @@ from PIL import Image
 from sheets import four
 
 from mnist.core.data import DataSummary
+from mnist.core.errors import UserError
 from mnist.handwriting import fit_ink, resize
-from predict import read_images
+from predict import prepare, read_images
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +319,19 @@ def test_without_a_model_the_message_names_the_command(unreproduced: Checkout, p
     done = unreproduced.run("predict.py", str(pictures))
     assert done.returncode == 1
     assert "predict: reports/data.json is missing; run `dvc repro`" in done.stderr
+
+
+def test_separate_shapes_are_an_error_only_in_larger_images() -> None:
+    data = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
+    two = np.full((28, 28), 235, np.uint8)
+    two[8:20, 5:8] = two[8:20, 20:23] = 20
+    assert prepare(Image.fromarray(two), data).any()
+    with pytest.raises(UserError, match="shows no single digit"):
+        prepare(Image.fromarray(two).resize((112, 112)), data)
+
+
+def test_paper_without_ink_is_refused() -> None:
+    data = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
+    shade = np.tile(np.linspace(200, 230, 100), (100, 1)).astype(np.uint8)
+    with pytest.raises(UserError, match="shows no ink that stands out from paper"):
+        prepare(Image.fromarray(shade), data)

@@ -61,6 +61,8 @@ def name_classes(source: Source, names: list[str] | None, earlier: Dataset | Non
     names = names or order
     if len(names) != len(order) or not set(labels) <= set(order):
         raise UserError(f"--classes has {len(names)} names, but there are {len(order)} classes: {', '.join(order)}")
+    if len(set(names)) < len(names):
+        raise UserError(f"--classes should be unique names, got {', '.join(names)}")
     if not 2 <= len(names) <= 256:
         raise UserError(f"expected 2 to 256 classes, got {len(names)}: {', '.join(names[:3])}")
     for name in names:
@@ -120,12 +122,8 @@ def write(name: str, parts: list[Pictures], entry: dict[str, Any]) -> None:
     arrays = [array for part in parts for array in (part.images, part.classes.astype(np.uint8))]
     contents = {file: gzip_stored(idx_bytes(array)) for file, array in zip(FILES, arrays, strict=True)}
     path = DATASETS / f"{name}.yaml"
-    entry |= {
-        "files": {
-            file: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for file, content in contents.items()
-        }
-    }
+    hashes = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    entry = {**entry, "files": {file: {"size": len(contents[file]), "sha256": hashes[file]} for file in FILES}}
     check_entry(entry, path)
     options: Any = {"allow_unicode": True, "sort_keys": False, "width": 120, "default_flow_style": None}
     comment = f"# Written by `make dataset NAME={name}`; after a change of the images run it again, then `dvc repro`."

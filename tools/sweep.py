@@ -1,7 +1,6 @@
 """`make sweep`: run a grid of parameters, each setting as a DVC experiment, and rank them by validation accuracy."""
 
 import argparse
-import csv
 import hashlib
 import itertools
 import json
@@ -93,7 +92,7 @@ def tabulate(sweep: Sweep, results: dict[str, Experiment | None]) -> str:
     rows: list[dict[str, Any]] = []
     for name, setting in sweep.settings().items():
         experiment = results[name]
-        last = list(csv.DictReader(experiment.read("reports/history.csv").splitlines()))[-1] if experiment else {}
+        last = json.loads(experiment.read("reports/validation.json")) if experiment else {}
         row: dict[str, Any] = {column: float(last.get(column, "nan")) for column in ("val_accuracy", "val_loss")}
         row |= {key: json.dumps(setting[key]) for key in sweep.varying}
         row["seconds"] = f"{experiment.seconds:.0f}" if experiment and experiment.seconds else ""

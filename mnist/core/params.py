@@ -96,8 +96,8 @@ def _check_limits(text: str) -> None:
     depth = 0
     for event in YAML(typ="safe").parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        plain = getattr(event, "value", "") if not getattr(event, "style", None) else ""
-        is_merge = plain == "<<" or getattr(event, "tag", "") == "tag:yaml.org,2002:merge"
+        unquoted = getattr(event, "value", "") == "<<" and event.implicit[0]  # `! "<<"` counts as unquoted, too
+        is_merge = unquoted or getattr(event, "tag", "") == "tag:yaml.org,2002:merge"
         if is_merge or depth > MAX_DEPTH or len(getattr(event, "value", "")) > MAX_SCALAR:
             limits = f"values of more than {MAX_SCALAR:,} characters, and more than {MAX_DEPTH} levels are not allowed"
             raise ValueError(f"line {event.start_mark.line + 1}: merge keys (<<), {limits}")

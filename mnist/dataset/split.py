@@ -115,7 +115,7 @@ class SplitWriter:
     def centred(self) -> bool:
         """Whether the ink has a margin, and nearly all images are centred by mass, as MNIST's were."""
         margin = self.box() <= 0.9 * min(self._image_shape)
-        return bool(margin and self._centred_count >= 0.99 * self.class_counts.sum())
+        return bool(margin and self._centred_count >= 0.99 * self._size_counts[1:].sum())
 
     def statistics(self) -> dict[str, Any]:
         """Number of images, mean and standard deviation of the pixels (0 to 1), computed from exact integer sums."""

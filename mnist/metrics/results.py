@@ -33,7 +33,7 @@ def _read_table(path: Path, columns: list[str]) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
     except FileNotFoundError:
         raise missing_file(path) from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{relative(path)} is not a valid table ({error}); run `dvc repro`") from None
     if list(table.columns) != columns or table.empty:
         raise UserError(f"{relative(path)} should have rows of {', '.join(columns)}; run `dvc repro`")

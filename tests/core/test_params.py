@@ -148,6 +148,7 @@ LIMITS = "merge keys (<<), values of more than 1,000 characters, and more than 1
         ("train: {}\nplot: {}\ntrain: {}", 'found duplicate key "train"'),
         ("plot: &plot {}\ntrain: {<<: *plot}", f"is not valid YAML: line 2: {LIMITS}"),
         ("plot: &plot {}\ntrain: {!!merge x: *plot}", f"is not valid YAML: line 2: {LIMITS}"),
+        ('plot: &plot {}\ntrain: {! "<<": *plot}', f"is not valid YAML: line 2: {LIMITS}"),
         (f"train: {{epochs: {'9' * 1001}}}", f"is not valid YAML: line 1: {LIMITS}"),
         (f"train: {{epochs: 0x{'f' * 5000}}}", f"is not valid YAML: line 1: {LIMITS}"),
         *[(f"train:\n  {start * (90_000 // len(start))}", f"line 2: {LIMITS}") for start in ("[", "{a: ", "- ", "? ")],

@@ -413,7 +413,7 @@ def two_classes(top: Path) -> Path:
         (lambda top: folder_of(top / "f"), [], "has no sub-folders; FROM should be"),
         (lambda top: folder_of(top / "f", "train", "test"), [], "f has no sub-folder per class; FROM should be"),
         (lambda top: folder_of(top / "f", "a", "b"), [], "no class has more than one image, so there are none to test"),
-        (lambda top: two_classes(top / "f"), ["--classes", "x,x"], "letters.yaml: classes: should be unique names"),
+        (lambda top: two_classes(top / "f"), ["--classes", "x,x"], "--classes should be unique names, got x, x"),
         (lambda top: two_classes(top / "f"), ["--classes", f"x,{'y' * 101}"], "classes.1: .* at most 100 characters"),
         (lambda top: two_classes(top / "f"), ["--title", "お"], "letters.yaml: title: 'お' has お, which DejaVu Sans"),
         (lambda top: folder_of(top / "f", "a"), [], "expected 2 to 256 classes, got 1: a"),

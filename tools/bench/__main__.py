@@ -14,7 +14,7 @@ from mnist.core.errors import UserError
 from mnist.core.params import read_yaml
 from mnist.core.paths import ROOT
 from tools.bench.measure import Bench, Measurement
-from tools.checkout import git
+from tools.checkout import git, require_commit
 from tools.machine import machine
 
 HERE = Path(__file__).parent
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, choices=range(2, 21), metavar="2..20", help="runs of each measurement")
     parser.add_argument("--quick", action="store_true", help="only try the tool out; the report goes to build/bench")
     options = parser.parse_args()
+    require_commit()
     build = ROOT / "build/bench"
     build.mkdir(parents=True, exist_ok=True)
     report = (build if options.quick else ROOT / "docs") / "benchmark.md"
