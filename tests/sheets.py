@@ -7,13 +7,14 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from mnist.core.data import read_data_summary
+from mnist.core.data import DataSummary, read_data_summary
 from mnist.core.errors import UserError
 from mnist.core.params import read_params
 from mnist.core.paths import MODEL
 from mnist.model.weights import read_weights
 from predict import PredictParams, predict, prepare
 
+MNIST = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
 SCALE = 8  # pixels of a photo per pixel of a digit
 RULE = 2  # pixels, width of a printed line
 PAPER, PEN, PRINT, TABLE = 225, 45, 165, 20  # grey levels

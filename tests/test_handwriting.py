@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
-from sheets import KINDS, clean, four, framed
+from sheets import KINDS, MNIST, clean, four, framed
 
-from mnist.core.data import DataSummary
 from mnist.core.errors import UserError
 from mnist.dataset.idx import IdxFile
 from mnist.handwriting import find_ink, fit_ink, is_laid_out, open_image, to_grey
 
 RNG = np.random.default_rng(3)
-MNIST = DataSummary("mnist", "MNIST", list("0123456789"), (28, 28), True, 20, True, "test images", {})
 
 
 def grey(ink: np.ndarray, *, paper: float = 235, depth: float = 200) -> Image.Image:

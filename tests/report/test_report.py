@@ -154,19 +154,24 @@ def test_a_run_without_mistakes_is_shown(checkout: Checkout) -> None:
         assert f'id="{name}"' not in page
 
 
-def test_a_network_too_large_for_the_page_has_no_pad(checkout: Checkout) -> None:
-    checkout.edit("stages/report.py", "PAD_LIMIT = 8_000_000", "PAD_LIMIT = 30_000")
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            ("stages/report.py", "PAD_LIMIT = 8_000_000", "PAD_LIMIT = 30_000"),
+            "This network is too large for a drawing pad: its 17,226 parameters would add",
+        ),
+        (
+            ("reports/data.json", '"prepare": true', '"prepare": false'),
+            "Drawings are not like the images of this data set.",
+        ),
+    ],
+)
+def test_a_page_without_a_pad_states_why(checkout: Checkout, change: tuple, reason: str) -> None:
+    checkout.edit(*change)
     assert checkout.stage("report").returncode == 0
     page = (checkout.folder / "reports/index.html").read_text()
-    assert "This network is too large for a drawing pad: its 17,226 parameters would add" in page
-    assert 'id="pad"' not in page
-
-
-def test_a_data_set_of_other_images_than_drawings_has_no_pad(checkout: Checkout) -> None:
-    checkout.edit("reports/data.json", '"prepare": true', '"prepare": false')
-    assert checkout.stage("report").returncode == 0
-    page = (checkout.folder / "reports/index.html").read_text()
-    assert "Drawings are not like the images of this data set." in page
+    assert reason in page
     assert 'id="pad"' not in page
     assert "`predict.py` does that" in (checkout.folder / "reports/model-card.md").read_text()
 
